@@ -1,0 +1,290 @@
+//! One connection after its opening handshake: where bytes, messages and time meet.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::close::{Close, CloseFrame, CloseInfo, Side};
+use crate::config::Config;
+use crate::error::{PongTimeout, ProtocolError, SendError};
+use crate::frame::Opcode;
+use crate::keepalive::{Due, Keepalive};
+use crate::message::Message;
+use crate::output::Output;
+use crate::receive::Receive;
+use crate::send::Send;
+
+/// Which end of the connection this is (RFC 6455 section 1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The end that opened the connection: it masks its frames.
+    Client,
+    /// The end that accepted it: it closes the byte stream first.
+    Server,
+}
+
+/// What came from the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The peer's Close frame, already answered; no event comes after it (RFC 6455 section 5.5.1).
+    Close(Option<CloseFrame>),
+    /// A whole message (RFC 6455 section 6.2).
+    Message(Message),
+    /// A ping, already answered (RFC 6455 section 5.5.2).
+    Ping(Bytes),
+    /// A pong, asked for or not (RFC 6455 section 5.5.3).
+    Pong(Bytes),
+}
+
+/// A WebSocket connection after its opening handshake, without I/O.
+///
+/// Whoever drives it
+/// - reads the peer's bytes into `input`, calls [`on_read`](Self::on_read) once and [`receive`](Self::receive) until it
+///   gives nothing, and tells the end of the bytes by [`on_end`](Self::on_end);
+/// - writes what is in `output`, and tells how much by [`on_written`](Self::on_written);
+/// - calls [`handle_deadline`](Self::handle_deadline) when [`deadline`](Self::deadline) has passed, after a last try to read;
+/// - ends its side of the byte stream once [`should_end`](Self::should_end) says so and `output` is empty, goes on reading
+///   until [`is_ended`](Self::is_ended), and then lets the stream go.
+///
+/// Memory: beside `input` and `output` a connection holds a fragmented message of at most
+/// [`max_message_size`](Config::max_message_size) bytes in at most twice as much memory, and one ping payload. `input` need never
+/// hold more than [`max_frame_size`](Config::max_frame_size) bytes and a frame's header; `output` holds what the caller sends,
+/// and pongs up to [`max_buffered`](Config::max_buffered).
+///
+/// ```
+/// use std::{sync::Arc, time::Instant};
+/// use sockeye_proto::{BytesMut, Config, Connection, Event, Message, Output, Role};
+/// # use bytes::Buf;
+/// let (config, now) = (Arc::new(Config::default()), Instant::now());
+/// let mut client = Connection::new(Role::Client, config.clone(), now);
+/// let mut server = Connection::new(Role::Server, config, now);
+///
+/// let mut output = Output::new();
+/// client.send("hello".into(), &mut output)?;
+/// let mut input = BytesMut::from(&output.copy_to_bytes(output.remaining())[..]);
+/// let event = server.receive(&mut input, &mut output, now)?;
+/// assert_eq!(event, Some(Event::Message(Message::from("hello"))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    role: Role,
+    config: Arc<Config>,
+    receive: Receive,
+    send: Send,
+    close: Close,
+    keepalive: Keepalive,
+}
+
+impl Connection {
+    /// A connection whose opening handshake has just ended.
+    pub fn new(role: Role, config: Arc<Config>, now: Instant) -> Self {
+        Self {
+            role,
+            config,
+            receive: Receive::new(role),
+            send: Send::new(role),
+            close: Close::new(),
+            keepalive: Keepalive::new(now),
+        }
+    }
+
+    /// Which end this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The limits, deadlines and choices in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Takes the next event out of `input`; `None` if that needs more bytes, or if nothing can come any more.
+    ///
+    /// Answers to pings and to the peer's Close are put into `output`.
+    ///
+    /// # Errors
+    ///
+    /// The peer broke the protocol: its Close frame with [`ProtocolError::close_code`] is in `output`, and whatever
+    /// still comes is thrown away.
+    pub fn receive(
+        &mut self,
+        input: &mut BytesMut,
+        output: &mut Output,
+        now: Instant,
+    ) -> Result<Option<Event>, ProtocolError> {
+        if !self.close.may_receive() {
+            input.clear();
+            return Ok(None);
+        }
+        self.send.pending_pong(&self.config, output);
+        let event = self.receive.next_frame(input, &self.config);
+        match &event {
+            Ok(Some(Event::Ping(payload))) => self.send.pong(payload, &self.config, output),
+            Ok(Some(Event::Close(frame))) => {
+                // RFC 6455 section 5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame,
+                // the endpoint MUST send a Close frame in response. (When sending a Close frame in response, the endpoint
+                // typically echos the status code it received.)"
+                if self.close.may_send() {
+                    let code = frame.as_ref().map(|frame| CloseFrame { code: frame.code, reason: "".into() });
+                    self.send.close(code.as_ref(), &self.config, output);
+                }
+                self.close.received(frame.clone(), &self.config, now);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                // RFC 6455 section 7.1.7: "the endpoint SHOULD send a Close frame with an appropriate status code before
+                // proceeding to _Close the WebSocket Connection_." and "An endpoint MUST NOT continue to attempt to
+                // process data (including a responding Close frame) from the remote endpoint"
+                if self.close.may_send() {
+                    let frame = CloseFrame { code: error.close_code(), reason: "".into() };
+                    self.send.close(Some(&frame), &self.config, output);
+                }
+                self.close.failed(&self.config, now);
+                input.clear();
+            }
+        }
+        event
+    }
+
+    /// Bytes of the peer were read: a sign of life.
+    pub fn on_read(&mut self, now: Instant) {
+        self.keepalive.heard(now);
+    }
+
+    /// The peer's bytes have ended, or the byte stream has failed.
+    pub fn on_end(&mut self) {
+        self.close.ended(Side::Peer);
+    }
+
+    /// `count` bytes of the output were written.
+    pub fn on_written(&mut self, count: usize, now: Instant) {
+        self.keepalive.written(count, now);
+    }
+
+    /// Encodes a message into `output`.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] once a Close frame was sent or received.
+    pub fn send(&mut self, message: Message, output: &mut Output) -> Result<(), SendError> {
+        self.check_open()?;
+        self.send.pending_pong(&self.config, output);
+        self.send.message(message, &self.config, output);
+        Ok(())
+    }
+
+    /// Encodes a ping with a payload of at most 125 bytes (RFC 6455 section 5.5.2).
+    pub fn ping(&mut self, payload: &[u8], output: &mut Output) -> Result<(), SendError> {
+        self.check_open()?;
+        Ok(self.send.control(Opcode::Ping, payload, &self.config, output)?)
+    }
+
+    /// Encodes a pong that nobody asked for (RFC 6455 section 5.5.3), with a payload of at most 125 bytes.
+    ///
+    /// Pings are answered without it.
+    pub fn pong(&mut self, payload: &[u8], output: &mut Output) -> Result<(), SendError> {
+        self.check_open()?;
+        Ok(self.send.control(Opcode::Pong, payload, &self.config, output)?)
+    }
+
+    /// Starts the closing handshake (RFC 6455 section 7.1.2): no data is sent after it, but messages are still received
+    /// until the peer's Close, or the deadline.
+    pub fn start_close(
+        &mut self,
+        frame: Option<&CloseFrame>,
+        output: &mut Output,
+        now: Instant,
+    ) -> Result<(), SendError> {
+        self.check_open()?;
+        self.send.close(frame, &self.config, output);
+        self.close.sent(&self.config, now);
+        Ok(())
+    }
+
+    /// When [`handle_deadline`](Self::handle_deadline) is to be called; it may move with every other call.
+    pub fn deadline(&self) -> Option<Instant> {
+        let keepalive = || self.keepalive.deadline(&self.config).filter(|_| self.close.may_receive());
+        self.close.deadline().or_else(keepalive)
+    }
+
+    /// Does what is due at `now`: a keepalive ping, the end of a closing handshake that takes too long, or the end of a
+    /// connection with a dead peer. It is fine to call it too early.
+    ///
+    /// # Errors
+    ///
+    /// The peer is dead; the connection [is ended](Self::is_ended).
+    pub fn handle_deadline(&mut self, output: &mut Output, now: Instant) -> Result<(), PongTimeout> {
+        if let Some(deadline) = self.close.deadline() {
+            if now >= deadline {
+                self.close.ended(Side::Local);
+            }
+            return Ok(());
+        }
+        if !self.close.may_receive() {
+            return Ok(());
+        }
+        match self.keepalive.due(&self.config, now) {
+            Due::Nothing => Ok(()),
+            Due::Ping => {
+                // Only a connection without a closing deadline pings after its Close, and it must not.
+                if self.close.may_send() {
+                    let sent = self.send.control(Opcode::Ping, b"", &self.config, output);
+                    debug_assert!(sent.is_ok(), "an empty payload fits");
+                }
+                self.keepalive.pinged(output.remaining(), now);
+                Ok(())
+            }
+            Due::PeerIsDead => {
+                self.close.ended(Side::Local);
+                Err(PongTimeout)
+            }
+        }
+    }
+
+    /// Whether messages may be sent: no Close was sent or received yet.
+    pub fn is_open(&self) -> bool {
+        self.close.may_send()
+    }
+
+    /// Whether a pong waits for room in the output, so that there is more to write once that is drained:
+    /// [`receive`](Self::receive) puts it there.
+    pub fn owes_pong(&self) -> bool {
+        self.send.owes_pong()
+    }
+
+    /// Whether this side should now end the byte stream, after what is in the output: no more frames go either way.
+    pub fn should_end(&self) -> bool {
+        // RFC 6455 section 7.1.1: "the underlying TCP connection, in most normal cases, SHOULD be closed first by the
+        // server", "a client SHOULD wait for the server to close the connection"
+        self.close.is_finished()
+            && (self.role == Role::Server || !self.close.info().is_some_and(|info| info.clean))
+    }
+
+    /// Whether the connection is over, and the byte stream can be let go.
+    pub fn is_ended(&self) -> bool {
+        self.close.is_ended()
+    }
+
+    /// How the connection ended; `None` before the closing handshake is over.
+    pub fn close_info(&self) -> Option<&CloseInfo> {
+        self.close.info()
+    }
+
+    /// How long `input` must get, at least, before [`receive`](Self::receive) can give a next event: a bound for growing it
+    /// as bytes arrive, never a reason to reserve memory at once.
+    pub fn input_wanted(&self) -> usize {
+        self.receive.wanted()
+    }
+
+    /// How many bytes of memory a message in hand takes, beside the input.
+    pub fn held(&self) -> usize {
+        self.receive.held()
+    }
+
+    fn check_open(&self) -> Result<(), SendError> {
+        if self.close.may_send() { Ok(()) } else { Err(SendError::Closed) }
+    }
+}

@@ -1,0 +1,215 @@
+//! Bytes into frames, frames into messages (RFC 6455 sections 5 and 6.2).
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::close::CloseFrame;
+use crate::config::Config;
+use crate::connection::{Event, Role};
+use crate::error::ProtocolError;
+use crate::frame::{FrameHeader, MAX_HEADER, Opcode};
+use crate::mask::mask;
+use crate::message::{Message, Utf8Bytes};
+use crate::utf8::valid_prefix;
+
+/// The receiving half of a connection's state.
+///
+/// A message in one frame is unmasked, checked and cut out where it was read, so that its payload is never copied. A
+/// message in several frames is gathered in `gathered`, piece by piece as the bytes come.
+#[derive(Debug)]
+pub(crate) struct Receive {
+    role: Role,
+    frame: Option<Frame>,
+    message: Option<Fragmented>,
+    gathered: BytesMut,
+    /// How far the text of the message in hand is checked.
+    checked: usize,
+}
+
+/// A frame whose header is read and whose payload is not yet whole.
+#[derive(Debug)]
+struct Frame {
+    fin: bool,
+    opcode: Opcode,
+    length: usize,
+    /// The masking key, turned for the payload's next byte.
+    key: Option<[u8; 4]>,
+    /// How many bytes of the payload are unmasked.
+    done: usize,
+}
+
+/// A message of which a frame without FIN was read.
+#[derive(Debug)]
+struct Fragmented {
+    text: bool,
+    fragments: u32,
+}
+
+impl Receive {
+    pub(crate) fn new(role: Role) -> Self {
+        Self { role, frame: None, message: None, gathered: BytesMut::new(), checked: 0 }
+    }
+
+    /// How many bytes of memory the message in hand takes, beside the input.
+    pub(crate) fn held(&self) -> usize {
+        self.gathered.capacity()
+    }
+
+    /// How many bytes the input must hold, at least, before anything new can come of it.
+    pub(crate) fn wanted(&self) -> usize {
+        match &self.frame {
+            Some(frame) if frame.opcode.is_control() || self.is_whole(frame) => frame.length,
+            Some(_) => 1,
+            None => MAX_HEADER,
+        }
+    }
+
+    /// Takes the next frame out of `input`, or the next message: `None` if more bytes are needed.
+    pub(crate) fn next_frame(
+        &mut self,
+        input: &mut BytesMut,
+        config: &Config,
+    ) -> Result<Option<Event>, ProtocolError> {
+        loop {
+            let frame = match self.frame.take() {
+                Some(frame) => frame,
+                None => match self.read_header(input, config)? {
+                    Some(frame) => frame,
+                    None => return Ok(None),
+                },
+            };
+            let payload = if frame.opcode.is_control() || self.is_whole(&frame) {
+                self.read_whole(frame, input)?
+            } else {
+                self.gather(frame, input)?
+            };
+            let Some((frame, payload)) = payload else { return Ok(None) };
+            if let Some(event) = self.on_frame(&frame, payload)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    /// Whether the frame is a message of its own.
+    fn is_whole(&self, frame: &Frame) -> bool {
+        frame.fin && self.message.is_none()
+    }
+
+    fn read_header(&mut self, input: &mut BytesMut, config: &Config) -> Result<Option<Frame>, ProtocolError> {
+        let Some((header, length)) = FrameHeader::parse(input)? else { return Ok(None) };
+        input.advance(length);
+        // RFC 6455 section 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
+        if header.rsv != 0 {
+            return Err(ProtocolError::ReservedBits);
+        }
+        // RFC 6455 section 5.1: "The server MUST close the connection upon receiving a frame that is not masked." and "A
+        // client MUST close a connection if it detects a masked frame."
+        match (self.role, header.mask) {
+            (Role::Server, None) => return Err(ProtocolError::NotMasked),
+            (Role::Client, Some(_)) => return Err(ProtocolError::Masked),
+            _ => {}
+        }
+        if !header.opcode.is_control() {
+            self.check_sequence(&header, config)?;
+        }
+        let limit = config.max_frame_size;
+        let length = usize::try_from(header.length).ok().filter(|length| *length <= limit);
+        let Some(length) = length else {
+            return Err(ProtocolError::FrameTooBig { length: header.length, limit });
+        };
+        if !header.opcode.is_control() && length > config.max_message_size.saturating_sub(self.gathered.len())
+        {
+            return Err(ProtocolError::MessageTooBig { limit: config.max_message_size });
+        }
+        Ok(Some(Frame { fin: header.fin, opcode: header.opcode, length, key: header.mask, done: 0 }))
+    }
+
+    /// Checks that a data frame may follow those before it, and counts it.
+    fn check_sequence(&mut self, header: &FrameHeader, config: &Config) -> Result<(), ProtocolError> {
+        match (&mut self.message, header.opcode) {
+            (None, Opcode::Continuation) => Err(ProtocolError::ContinuationUnexpected),
+            // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of
+            // another message unless an extension has been negotiated"
+            (Some(_), Opcode::Text | Opcode::Binary) => Err(ProtocolError::DataInterleaved),
+            (Some(message), _) if message.fragments >= config.max_fragments => {
+                Err(ProtocolError::TooManyFragments { limit: config.max_fragments })
+            }
+            (Some(message), _) => {
+                message.fragments += 1;
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Unmasks and checks a payload where it stands, and cuts it out once it is whole.
+    fn read_whole(
+        &mut self,
+        mut frame: Frame,
+        input: &mut BytesMut,
+    ) -> Result<Option<(Frame, Bytes)>, ProtocolError> {
+        let here = input.len().min(frame.length);
+        if let Some(key) = &mut frame.key {
+            *key = mask(&mut input[frame.done..here], *key);
+        }
+        frame.done = here;
+        if frame.opcode == Opcode::Text {
+            self.checked += valid_prefix(&input[self.checked..here]).ok_or(ProtocolError::TextNotUtf8)?;
+        }
+        if here < frame.length {
+            self.frame = Some(frame);
+            return Ok(None);
+        }
+        let payload = input.split_to(frame.length).freeze();
+        Ok(Some((frame, payload)))
+    }
+
+    /// Moves what is there of a fragment's payload to the message's other fragments.
+    fn gather(
+        &mut self,
+        mut frame: Frame,
+        input: &mut BytesMut,
+    ) -> Result<Option<(Frame, Bytes)>, ProtocolError> {
+        let text = frame.opcode == Opcode::Text;
+        let message = self.message.get_or_insert(Fragmented { text, fragments: 1 });
+        let count = input.len().min(frame.length - frame.done);
+        if let Some(key) = &mut frame.key {
+            *key = mask(&mut input[..count], *key);
+        }
+        frame.done += count;
+        self.gathered.extend_from_slice(&input[..count]);
+        input.advance(count);
+        if message.text {
+            let valid = valid_prefix(&self.gathered[self.checked..]).ok_or(ProtocolError::TextNotUtf8)?;
+            self.checked += valid;
+        }
+        if frame.done < frame.length {
+            self.frame = Some(frame);
+            return Ok(None);
+        }
+        let whole = if frame.fin { std::mem::take(&mut self.gathered).freeze() } else { Bytes::new() };
+        Ok(Some((frame, whole)))
+    }
+
+    /// What a whole frame means: an event, or nothing if its message goes on.
+    fn on_frame(&mut self, frame: &Frame, payload: Bytes) -> Result<Option<Event>, ProtocolError> {
+        Ok(Some(match frame.opcode {
+            Opcode::Ping => Event::Ping(payload),
+            Opcode::Pong => Event::Pong(payload),
+            Opcode::Close => Event::Close(CloseFrame::parse(&payload)?),
+            _ if !frame.fin => return Ok(None),
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => {
+                let text = self.message.take().map_or(frame.opcode == Opcode::Text, |message| message.text);
+                // RFC 6455 section 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
+                // stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
+                if text && std::mem::take(&mut self.checked) != payload.len() {
+                    return Err(ProtocolError::TextNotUtf8);
+                }
+                Event::Message(if text {
+                    Message::Text(Utf8Bytes::from_checked(payload))
+                } else {
+                    Message::Binary(payload)
+                })
+            }
+        }))
+    }
+}
