@@ -87,15 +87,21 @@ pub struct CloseFrame {
 impl CloseFrame {
     /// A Close frame's contents, if they may be sent: a code that may be on the wire, a reason that fits.
     pub fn new(code: impl Into<CloseCode>, reason: impl Into<Utf8Bytes>) -> Result<Self, ApiMisuse> {
-        let (code, reason) = (code.into(), reason.into());
-        if !code.may_be_sent() {
-            return Err(ApiMisuse::CloseCode(code.into()));
+        let frame = Self { code: code.into(), reason: reason.into() };
+        frame.check()?;
+        Ok(frame)
+    }
+
+    /// Whether it may be sent; the fields are public, so that it need not come out of [`new`](Self::new).
+    pub(crate) fn check(&self) -> Result<(), ApiMisuse> {
+        if !self.code.may_be_sent() {
+            return Err(ApiMisuse::CloseCode(self.code.into()));
         }
         // RFC 6455 section 5.5: "All control frames MUST have a payload length of 125 bytes or less"
-        if reason.len() > 123 {
-            return Err(ApiMisuse::CloseReasonTooLong(reason.len()));
+        if self.reason.len() > 123 {
+            return Err(ApiMisuse::CloseReasonTooLong(self.reason.len()));
         }
-        Ok(Self { code, reason })
+        Ok(())
     }
 
     /// Reads a Close frame's payload.
@@ -210,7 +216,7 @@ impl Close {
     /// Our Close was queued, the first of the two.
     pub(crate) fn sent(&mut self, config: &Config, now: Instant) {
         self.state = State::CloseSent;
-        self.deadline = config.close_timeout.map(|timeout| now + timeout);
+        self.deadline = config.close_timeout.and_then(|timeout| now.checked_add(timeout));
         self.note(Side::Local, None, false);
     }
 
@@ -242,7 +248,7 @@ impl Close {
 
     fn finish(&mut self, config: &Config, now: Instant) {
         self.state = State::Finished;
-        self.deadline = config.close_timeout.map(|timeout| now + timeout);
+        self.deadline = config.close_timeout.and_then(|timeout| now.checked_add(timeout));
     }
 
     fn note(&mut self, initiator: Side, frame: Option<CloseFrame>, clean: bool) {

@@ -199,6 +199,7 @@ impl Connection {
         now: Instant,
     ) -> Result<(), SendError> {
         self.check_open()?;
+        frame.map_or(Ok(()), CloseFrame::check)?;
         self.send.close(frame, &self.config, output);
         self.close.sent(&self.config, now);
         Ok(())
@@ -252,7 +253,7 @@ impl Connection {
     /// Whether a pong waits for room in the output, so that there is more to write once that is drained:
     /// [`receive`](Self::receive) puts it there.
     pub fn owes_pong(&self) -> bool {
-        self.send.owes_pong()
+        self.close.may_receive() && self.send.owes_pong()
     }
 
     /// Whether this side should now end the byte stream, after what is in the output: no more frames go either way.

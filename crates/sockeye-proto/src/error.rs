@@ -1,9 +1,9 @@
 //! What can go wrong, by blame: the peer, the opening handshake, the caller, the clock.
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use crate::CloseCode;
+use crate::{CloseCode, handshake};
 
 /// The peer broke the protocol, or a limit that we set it: the connection is failed (RFC 6455 section 7.1.7).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,12 +120,205 @@ pub enum SendError {
 pub struct PongTimeout;
 
 /// The opening handshake failed (RFC 6455 section 4).
+///
+/// A server answers the peer with [`respond`](Self::respond); what was received is quoted in the messages, cut short and
+/// with control characters escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
+    /// The server's `Sec-WebSocket-Accept` does not go with our key (RFC 6455 section 4.1).
+    #[error("Sec-WebSocket-Accept is {found:?}, which does not go with the key that was sent")]
+    Accept {
+        /// The value received.
+        found: String,
+    },
+    /// The request announces a body, and an opening handshake has none (RFC 9110 section 9.3.1).
+    #[error(
+        "the request announces a body (Content-Length or Transfer-Encoding); an opening handshake has none"
+    )]
+    Body,
+    /// `Connection` does not hold the token `Upgrade` (RFC 6455 sections 4.1 and 4.2.1).
+    #[error("Connection must hold the token Upgrade, found {found:?}")]
+    Connection {
+        /// The value received.
+        found: String,
+    },
+    /// A header field that may be there but once is there more often (RFC 6455 section 11.3; for `Host` RFC 9112 section
+    /// 3.2, for `Origin` RFC 6454 section 7.3).
+    #[error("more than one {0} header field")]
+    DuplicateHeader(&'static str),
+    /// The server chose an extension that was not offered (RFC 6455 section 4.1).
+    #[error("Sec-WebSocket-Extensions names {0:?}, which was not offered")]
+    ExtensionNotOffered(String),
+    /// A head longer than [`Config::max_header_block`](crate::Config::max_header_block) (RFC 6455 section 10.4, RFC 6585
+    /// section 5).
+    #[error("a header block of more than {limit} bytes")]
+    HeaderBlockTooLong {
+        /// The limit in force.
+        limit: usize,
+    },
+    /// A header field whose value breaks its grammar (RFC 6455 section 4.3; for `Host` RFC 9112 section 3.2).
+    #[error("{name} must be {expected}, found {found:?}")]
+    HeaderSyntax {
+        /// The header field.
+        name: &'static str,
+        /// What its value has to be.
+        expected: &'static str,
+        /// The value received.
+        found: String,
+    },
+    /// Bytes that are no HTTP/1.1 message (RFC 9112 section 2.1).
+    #[error("not HTTP/1.1: {0}")]
+    HttpSyntax(&'static str),
+    /// An HTTP version other than 1.1 (RFC 6455 sections 4.1 and 4.2.1).
+    #[error("the HTTP version must be 1.1, found {0:?}")]
+    HttpVersion(String),
+    /// A method other than GET (RFC 6455 section 4.2.1).
+    #[error("the method must be GET, found {0}")]
+    Method(Method),
+    /// A header field that must be there is not (RFC 6455 sections 4.1 and 4.2.1).
+    #[error("there is no {0} header field")]
+    MissingHeader(&'static str),
+    /// The caller asked for something that the protocol does not allow; nothing was sent.
+    #[error(transparent)]
+    Misuse(#[from] HandshakeMisuse),
     /// The server refused: a status other than 101 (RFC 6455 section 4.1).
     #[error("the server refused the handshake with HTTP status {}", .0.status)]
     Refused(Box<Refusal>),
+    /// The server chose a subprotocol that was not offered (RFC 6455 section 4.1).
+    #[error("Sec-WebSocket-Protocol is {0:?}, which was not offered")]
+    SubprotocolNotOffered(String),
+    /// A request target that is no resource name (RFC 6455 section 4.2.1, RFC 9112 section 3.2).
+    #[error("the request target must be a path or an absolute URL, found {0:?}")]
+    Target(String),
+    /// The opening handshake took longer than [`Config::open_timeout`](crate::Config::open_timeout) (RFC 6455 section 4.1
+    /// leaves the waiting to us).
+    #[error("the opening handshake took too long")]
+    TimedOut,
+    /// More header fields than [`Config::max_headers`](crate::Config::max_headers) (RFC 6455 section 10.4, RFC 6585 section
+    /// 5).
+    #[error("more than {limit} header fields")]
+    TooManyHeaders {
+        /// The limit in force.
+        limit: usize,
+    },
+    /// The peer closed the byte stream before its part of the handshake was whole (RFC 9112 section 8).
+    #[error("the peer closed the connection before its part of the opening handshake was whole")]
+    Truncated,
+    /// `Upgrade` does not name `websocket`, or in a response something else (RFC 6455 sections 4.1 and 4.2.1).
+    #[error("Upgrade must be websocket, found {found:?}")]
+    Upgrade {
+        /// The value received.
+        found: String,
+    },
+    /// A `Sec-WebSocket-Version` other than 13 (RFC 6455 sections 4.2.1 and 4.4).
+    #[error("Sec-WebSocket-Version must be 13, found {0:?}")]
+    WebSocketVersion(String),
+}
+
+impl HandshakeError {
+    /// The HTTP status that goes with it: the one with which the server [refused](Self::Refused) us, or else the one with
+    /// which a server answers the peer; `None` for what only a client meets.
+    pub fn status(&self) -> Option<StatusCode> {
+        Some(match self {
+            Self::Accept { .. } | Self::ExtensionNotOffered(_) | Self::SubprotocolNotOffered(_) => {
+                return None;
+            }
+            Self::Refused(refusal) => refusal.status,
+            Self::Misuse(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            // RFC 9110 section 15.6.6: "the server does not support, or refuses to support, the major version of HTTP that was
+            // used in the request message"; 1.0 has the major version that we do support.
+            Self::HttpVersion(found) if !found.starts_with("HTTP/1.") => {
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED
+            }
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
+            // RFC 6585 section 5: "the server is unwilling to process the request because its header fields are too large"
+            Self::HeaderBlockTooLong { .. } | Self::TooManyHeaders { .. } => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
+            // RFC 6455 section 4.2.2: "If this version does not match a version understood by the server, the server MUST abort
+            // the WebSocket handshake described in this section and instead send an appropriate HTTP error code (such as 426
+            // Upgrade Required)"
+            Self::WebSocketVersion(_) | Self::Upgrade { .. } | Self::MissingHeader("Upgrade") => {
+                StatusCode::UPGRADE_REQUIRED
+            }
+            // RFC 6455 section 4.2.1: "return an HTTP response with an appropriate error code (such as 400 Bad Request)"
+            Self::Body
+            | Self::Connection { .. }
+            | Self::DuplicateHeader(_)
+            | Self::HeaderSyntax { .. }
+            | Self::HttpSyntax(_)
+            | Self::HttpVersion(_)
+            | Self::MissingHeader(_)
+            | Self::Target(_)
+            | Self::Truncated => StatusCode::BAD_REQUEST,
+        })
+    }
+
+    /// Writes the HTTP response with which a server answers the peer: the [status](Self::status), the header fields that
+    /// go with it, and this error's message as a body of plain text. The connection is to be closed behind it.
+    ///
+    /// A [misuse](Self::Misuse) is told to the peer as a bare 500. For what only a client meets nothing is written.
+    pub fn respond(&self, output: &mut BytesMut) {
+        if matches!(self, Self::Refused(_)) {
+            return;
+        }
+        let Some(status) = self.status() else { return };
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        match status {
+            // RFC 9110 section 15.5.22: "The server MUST send an Upgrade header field in a 426 response to indicate the required
+            // protocol(s)"
+            StatusCode::UPGRADE_REQUIRED => {
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                // RFC 6455 section 4.4: "If the server doesn't support the requested version, it MUST respond with a
+                // |Sec-WebSocket-Version| header field"
+                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            // RFC 9110 section 15.5.6: "The origin server MUST generate an Allow header field in a 405 response"
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
+            }
+            _ => {}
+        }
+        let body = match self {
+            Self::Misuse(_) => "internal server error\n".to_owned(),
+            error => format!("{error}\n"),
+        };
+        handshake::write_response(status, &headers, body.as_bytes(), output);
+    }
+}
+
+/// What the caller asked of an opening handshake and the protocol does not allow; nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeMisuse {
+    /// The answer holds an extension that the client did not offer (RFC 6455 section 4.2.2).
+    #[error("the extension {0:?} was not offered by the client")]
+    ExtensionNotOffered(String),
+    /// An extension whose name, or whose parameter's name or value, is not a token (RFC 6455 section 9.1).
+    #[error("in the extension {0:?} something is not a token")]
+    ExtensionSyntax(String),
+    /// More than one `Host` header field (RFC 9112 section 3.2).
+    #[error("more than one Host header field")]
+    HostTwice,
+    /// A header field that the library itself writes (RFC 6455 sections 4.1 and 4.2.2, RFC 9112 section 6).
+    #[error("the header field {0} is written by the library and cannot be set")]
+    OwnedHeader(HeaderName),
+    /// A status that cannot end a handshake: an interim one, or 101 (RFC 9110 section 15.2).
+    #[error("the status {0} is no refusal")]
+    Status(StatusCode),
+    /// The answer holds a subprotocol that the client did not offer (RFC 6455 section 4.2.2).
+    #[error("the subprotocol {0:?} was not offered by the client")]
+    SubprotocolNotOffered(String),
+    /// A subprotocol that is not a token (RFC 6455 section 4.1).
+    #[error("the subprotocol {0:?} is not a token")]
+    SubprotocolSyntax(String),
+    /// A subprotocol offered twice (RFC 6455 section 4.1).
+    #[error("the subprotocol {0:?} is offered twice")]
+    SubprotocolTwice(String),
 }
 
 /// A server's answer other than 101, as it came.

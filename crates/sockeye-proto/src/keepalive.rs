@@ -37,7 +37,9 @@ impl Keepalive {
 
     /// `count` bytes were written.
     pub(crate) fn written(&mut self, count: usize, now: Instant) {
-        if let State::Pinged { since, ahead: ahead @ 1.. } = &mut self.0 {
+        if let State::Pinged { since, ahead: ahead @ 1.. } = &mut self.0
+            && count > 0
+        {
             *since = now;
             *ahead = ahead.saturating_sub(count);
         }

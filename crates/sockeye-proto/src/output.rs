@@ -44,6 +44,13 @@ impl Output {
 
     /// The block to append to.
     pub(crate) fn block(&mut self) -> &mut BytesMut {
+        // An output that is never quite drained must not keep all that it ever held; moving no more than was written since
+        // the last move keeps this linear.
+        if self.written > self.block.len() / 2 {
+            self.block.copy_within(self.written.., 0);
+            self.block.truncate(self.block.len() - self.written);
+            self.written = 0;
+        }
         &mut self.block
     }
 

@@ -69,7 +69,7 @@ impl Send {
     /// Encodes the pong that is owed, if there is room: a peer that pings and does not read costs one payload.
     pub(crate) fn pending_pong(&mut self, config: &Config, output: &mut Output) {
         if self.owes_pong()
-            && output.remaining() < config.max_buffered
+            && output.remaining() < config.max_buffered.max(1)
             && let Some(payload) = self.pong.take()
         {
             self.encode(true, Opcode::Pong, payload.into(), config, output);
@@ -81,9 +81,8 @@ impl Send {
         self.pong.is_some()
     }
 
-    /// Encodes a Close frame; nothing may follow it.
+    /// Encodes a Close frame; no data may follow it, but pongs do until the peer's Close.
     pub(crate) fn close(&mut self, frame: Option<&CloseFrame>, config: &Config, output: &mut Output) {
-        self.pong = None;
         let payload = frame.map(CloseFrame::payload).unwrap_or_default();
         self.encode(true, Opcode::Close, payload.into(), config, output);
     }

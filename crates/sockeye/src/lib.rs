@@ -1,1 +1,68 @@
-//! stub
+//! WebSocket ([RFC 6455]) for tokio: client and server, right, fast and safe by default.
+//!
+//! A client:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), sockeye::Error> {
+//! let mut ws = sockeye::connect("ws://127.0.0.1:9000/echo").await?;
+//! ws.send("hello").await?;
+//! println!("{:?}", ws.recv().await?);
+//! ws.close(1000, "").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A server:
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! let server = sockeye::Server::bind("127.0.0.1:9000").await?;
+//! server.run(|incoming| async move {
+//!     let mut ws = incoming.accept().await?;
+//!     while let Some(message) = ws.recv().await? { ws.send(message).await? }
+//!     Ok(())
+//! }).await
+//! # }
+//! ```
+//!
+//! Pings are answered, silent peers are found, closing handshakes are finished, and every limit and deadline of [`Config`] holds, without
+//! a line of yours. It needs a tokio runtime with I/O and time enabled, as `#[tokio::main]` makes it.
+//!
+//! - [`connect`], [`Client`]: open a connection.
+//! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
+//! - [`WebSocket`]: send and receive [`Message`]s, either end.
+//! - [`pair()`]: two WebSockets joined in memory, for tests.
+//!
+//! What decides anything about the protocol is in [`sockeye_proto`], which does no I/O.
+//!
+//! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
+
+mod buffers;
+mod client;
+mod dial;
+mod drain;
+mod driver;
+mod error;
+mod handshake;
+mod incoming;
+mod origin;
+mod pair;
+mod ping;
+mod server;
+mod socket;
+mod transport;
+
+pub use sockeye_proto::handshake::{Answer, Extension, Request};
+pub use sockeye_proto::{
+    ApiMisuse, Bytes, CloseCode, CloseFrame, CloseInfo, Config, Event, HandshakeError, HeaderMap, HeaderName,
+    HeaderValue, Message, ProtocolError, Refusal, Side, StatusCode, UrlError, Utf8Bytes, header,
+};
+
+pub use client::{Client, connect};
+pub use error::{Error, Timeout};
+pub use handshake::Handshake;
+pub use incoming::{HttpConnection, Incoming, accept};
+pub use pair::{pair, pair_with};
+pub use ping::Ping;
+pub use server::Server;
+pub use socket::WebSocket;

@@ -1,0 +1,72 @@
+//! Closing every connection of a server at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+/// The connections of one server, and whether they are to be closed.
+#[derive(Debug, Default)]
+pub(crate) struct Drain {
+    closing: AtomicBool,
+    members: Mutex<Members>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    /// Whom to wake, by the member's place.
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Drain {
+    /// Tells every member, present and future, to close.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        let wakers: Vec<_> = self.members().wakers.iter_mut().filter_map(Option::take).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection's place among the server's.
+#[derive(Debug)]
+pub(crate) struct Member {
+    drain: Arc<Drain>,
+    place: usize,
+    /// What was last left in the place: compared before the lock is taken.
+    waker: Option<Waker>,
+}
+
+impl Member {
+    pub(crate) fn new(drain: Arc<Drain>) -> Self {
+        let place = {
+            let mut members = drain.members();
+            members.free.pop().unwrap_or_else(|| {
+                members.wakers.push(None);
+                members.wakers.len() - 1
+            })
+        };
+        Self { drain, place, waker: None }
+    }
+
+    /// Whether to close; if not, the task is woken when it is time.
+    pub(crate) fn is_closing(&mut self, cx: &Context<'_>) -> bool {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.drain.members().wakers[self.place].clone_from(&self.waker);
+        }
+        // After the waker is in place: whoever closes either finds it or has set this before.
+        self.drain.closing.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let mut members = self.drain.members();
+        members.wakers[self.place] = None;
+        members.free.push(self.place);
+    }
+}

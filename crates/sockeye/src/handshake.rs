@@ -1,0 +1,65 @@
+//! What the opening handshake has agreed on, and its driving over a transport.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use sockeye_proto::HeaderMap;
+use sockeye_proto::handshake::Extension;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::error::{Error, Timeout};
+use crate::transport::Transport;
+
+/// How much is read at once during the opening.
+const READ: usize = 4 << 10;
+
+/// What was agreed on in the opening handshake (RFC 6455 section 4).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Handshake {
+    /// The resource name that was asked for: path and query (RFC 6455 section 3).
+    pub resource_name: String,
+    /// The peer's header fields: the request's at a server, the response's at a client.
+    pub headers: HeaderMap,
+    /// The subprotocol in use, if any.
+    pub subprotocol: Option<String>,
+    /// The extensions in use, with their parameters.
+    pub extensions: Vec<Extension>,
+}
+
+impl Handshake {
+    /// That of a connection that never had one.
+    pub(crate) fn none() -> Self {
+        Self {
+            resource_name: "/".into(),
+            headers: HeaderMap::new(),
+            subprotocol: None,
+            extensions: Vec::new(),
+        }
+    }
+}
+
+/// Reads some more of the handshake: false at the end of the bytes.
+pub(crate) async fn read_more(transport: &mut Transport, input: &mut BytesMut) -> Result<bool, Error> {
+    input.reserve(READ);
+    Ok(transport.read_buf(input).await? > 0)
+}
+
+/// Writes our part of the handshake.
+pub(crate) async fn write(transport: &mut Transport, bytes: &[u8]) -> Result<(), Error> {
+    transport.write_all(bytes).await?;
+    Ok(transport.flush().await?)
+}
+
+/// Holds an opening to its deadline.
+pub(crate) async fn within<T>(
+    limit: Option<Duration>,
+    opening: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match limit {
+        None => opening.await,
+        Some(limit) => {
+            tokio::time::timeout(limit, opening).await.unwrap_or(Err(Error::Timeout(Timeout::Open)))
+        }
+    }
+}

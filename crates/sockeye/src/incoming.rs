@@ -1,0 +1,290 @@
+//! A connection that was accepted and is not yet a WebSocket: its opening handshake, to be accepted or rejected.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+use sockeye_proto::handshake::{self, Answer, Head, Request, ServerHandshake};
+use sockeye_proto::{Config, HandshakeError, HeaderMap, HeaderValue, Role, StatusCode, header};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
+
+use crate::drain::Member;
+use crate::error::Error;
+use crate::handshake::{Handshake, read_more, within, write};
+use crate::origin::Origins;
+use crate::socket::WebSocket;
+use crate::transport::Transport;
+
+/// Accepts one WebSocket on a byte stream: reads the opening handshake and accepts it, with no subprotocol.
+///
+/// A page of an origin other than the `Host` asked for is refused with 403; whoever wants to look at the request, or to let
+/// other origins in, uses [`Incoming::read`] or a [`Server`](crate::Server).
+///
+/// # Errors
+///
+/// [`Error::Handshake`] if it is not a valid opening handshake: the peer was told why, with the right HTTP status.
+/// [`Error::Timeout`] after [`Config::open_timeout`].
+pub async fn accept<S>(stream: S) -> Result<WebSocket, Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    Incoming::read(stream, Config::default()).await?.accept().await
+}
+
+/// What holds for each connection of a server.
+#[derive(Clone, Default)]
+pub(crate) struct Policy {
+    pub(crate) config: Arc<Config>,
+    pub(crate) origins: Arc<Origins>,
+}
+
+/// What a client wants.
+pub(crate) enum Opening {
+    WebSocket(Box<Incoming>),
+    Http(HttpConnection),
+}
+
+impl Opening {
+    /// Reads a request's head. What is wrong with it the client was told before this fails.
+    pub(crate) async fn read(
+        mut transport: Transport,
+        peer: Option<SocketAddr>,
+        policy: Policy,
+        member: Option<Member>,
+    ) -> Result<Self, Error> {
+        let mut input = BytesMut::new();
+        let opening = read_head(&mut transport, &mut input, &policy.config);
+        let head = match within(policy.config.open_timeout, opening).await {
+            Ok(head) => head,
+            Err(error) => return Err(refuse(&mut transport, &policy.config, error).await),
+        };
+        if !head.asks_for_websocket() {
+            let mut replay = BytesMut::from(&head.bytes[..]);
+            replay.unsplit(input);
+            return Ok(Self::Http(HttpConnection { transport, replay, peer, policy }));
+        }
+        let request = match Request::new(head) {
+            Ok(request) => request,
+            Err(error) => return Err(refuse(&mut transport, &policy.config, error.into()).await),
+        };
+        let incoming = Incoming { transport, input, request, peer, policy, member };
+        if incoming.policy.origins.allow(incoming.request.origin(), incoming.request.host()) {
+            return Ok(Self::WebSocket(Box::new(incoming)));
+        }
+        incoming.reject(StatusCode::FORBIDDEN, "This origin may not connect.\n").await?;
+        Err(Error::Closed)
+    }
+}
+
+async fn read_head(transport: &mut Transport, input: &mut BytesMut, config: &Config) -> Result<Head, Error> {
+    let mut opening = ServerHandshake::new(config, Instant::now().into_std());
+    loop {
+        if let Some(head) = opening.receive(input, Instant::now().into_std())? {
+            return Ok(head);
+        }
+        if !read_more(transport, input).await? {
+            return Err(opening.receive_end().into());
+        }
+    }
+}
+
+/// Tells the client what is wrong with its handshake, if there is anything to tell.
+async fn refuse(transport: &mut Transport, config: &Config, error: Error) -> Error {
+    if let Error::Handshake(wrong) = &error {
+        let mut response = BytesMut::new();
+        wrong.respond(&mut response);
+        finish(transport, &response, config).await;
+    }
+    error
+}
+
+/// Writes the last bytes of a connection and waits, within bounds, until the peer has got them: to let go of a stream with
+/// unread bytes would reset it, and the peer might never see what was written.
+async fn finish(transport: &mut Transport, bytes: &[u8], config: &Config) {
+    const MOST: usize = 64 << 10;
+    let last_words = async {
+        write(transport, bytes).await?;
+        transport.shutdown().await?;
+        let (mut ignored, mut total) = (BytesMut::new(), 0);
+        while total < MOST && read_more(transport, &mut ignored).await? {
+            total += ignored.len();
+            ignored.clear();
+        }
+        Ok(())
+    };
+    // The connection is over however this ends.
+    let _ = within(config.close_timeout, last_words).await;
+}
+
+/// A valid opening handshake (RFC 6455 section 4.2.1): look at it, then [`accept`](Self::accept) or
+/// [`reject`](Self::reject) it. Dropped, it ends the connection without an answer.
+pub struct Incoming {
+    transport: Transport,
+    input: BytesMut,
+    request: Request,
+    peer: Option<SocketAddr>,
+    policy: Policy,
+    member: Option<Member>,
+}
+
+impl Incoming {
+    /// Reads the opening handshake from a byte stream; origins as in [`accept`](accept()).
+    pub async fn read<S>(stream: S, config: Config) -> Result<Self, Error>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let policy = Policy { config: Arc::new(config), origins: Arc::default() };
+        match Box::pin(Opening::read(Transport::new(stream), None, policy, None)).await? {
+            Opening::WebSocket(incoming) => Ok(*incoming),
+            Opening::Http(connection) => Err(connection.refuse().await),
+        }
+    }
+
+    /// The request: path, query, header fields, cookies, origin, the subprotocols offered.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The path asked for, such as `/chat`.
+    pub fn path(&self) -> &str {
+        self.request.path()
+    }
+
+    /// The request's header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    /// The peer's address, if the connection came to a [`Server`](crate::Server).
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Accepts, with no subprotocol and no header fields of ours.
+    pub async fn accept(self) -> Result<WebSocket, Error> {
+        self.accept_with(Answer::default()).await
+    }
+
+    /// Accepts with the first subprotocol the client offered that is among `supported`, or with none
+    /// (RFC 6455 section 4.2.2).
+    pub async fn accept_subprotocol(self, supported: &[&str]) -> Result<WebSocket, Error> {
+        let mut offered = self.request.subprotocols().iter();
+        let subprotocol = offered.find(|name| supported.contains(&name.as_str())).cloned();
+        let answer = Answer { subprotocol, ..Answer::default() };
+        self.accept_with(answer).await
+    }
+
+    /// Accepts with an answer of the caller's: subprotocol, extensions, header fields (RFC 6455 section 4.2.2).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Handshake`] if the answer names what the client did not offer, or a header field that is not the caller's: the
+    /// connection is ended without an answer then.
+    pub async fn accept_with(self, answer: Answer) -> Result<WebSocket, Error> {
+        let Self { mut transport, input, request, policy, member, .. } = self;
+        let mut response = BytesMut::new();
+        request.accept(&answer, &mut response)?;
+        within(policy.config.open_timeout, write(&mut transport, &response)).await?;
+        let resource_name = match request.query() {
+            None => request.path().to_owned(),
+            Some(query) => format!("{}?{query}", request.path()),
+        };
+        let handshake = Handshake {
+            resource_name,
+            headers: request.headers().clone(),
+            subprotocol: answer.subprotocol,
+            extensions: answer.extensions,
+        };
+        Ok(WebSocket::new(transport, Role::Server, policy.config, input, handshake, member))
+    }
+
+    /// Rejects with an HTTP status and a plain text for the body.
+    pub async fn reject(self, status: StatusCode, body: &str) -> Result<(), Error> {
+        let text = HeaderMap::from_iter([(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        )]);
+        self.reject_with(status, &text, body.as_bytes()).await
+    }
+
+    /// Rejects with an HTTP status, header fields and a body.
+    pub async fn reject_with(
+        mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<(), Error> {
+        let mut response = BytesMut::new();
+        handshake::reject(status, headers, body, &mut response)?;
+        finish(&mut self.transport, &response, &self.policy.config).await;
+        Ok(())
+    }
+}
+
+/// A connection on which something else than an opening handshake came: a byte stream that begins with what was read
+/// already, for an HTTP server to take over.
+pub struct HttpConnection {
+    transport: Transport,
+    replay: BytesMut,
+    peer: Option<SocketAddr>,
+    policy: Policy,
+}
+
+impl HttpConnection {
+    /// The peer's address.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Answers that this is for WebSockets only.
+    pub(crate) async fn refuse(mut self) -> Error {
+        refuse(&mut self.transport, &self.policy.config, HandshakeError::MissingHeader("Upgrade").into())
+            .await
+    }
+}
+
+impl AsyncRead for HttpConnection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.replay.is_empty() {
+            return Pin::new(&mut self.transport).poll_read(cx, buffer);
+        }
+        let count = self.replay.len().min(buffer.remaining());
+        buffer.put_slice(&self.replay[..count]);
+        self.replay.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for HttpConnection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+}

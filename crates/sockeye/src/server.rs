@@ -1,0 +1,162 @@
+//! The server's end: accepting connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_proto::Config;
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::task::JoinSet;
+
+use crate::drain::{Drain, Member};
+use crate::error::Error;
+use crate::incoming::{HttpConnection, Incoming, Opening, Policy};
+use crate::transport::Transport;
+
+/// How long to wait before accepting again when that failed, for want of file descriptors mostly.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// How much longer than the closing handshake a handler may take to end when the server goes down.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+type HttpHandler = dyn Fn(HttpConnection) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+
+/// Accepts connections on a TCP address, each in a task of its own.
+///
+/// Pages of other origins are refused with 403 unless they are [let in](Self::allow_origin).
+///
+/// ```no_run
+/// # async fn example() -> std::io::Result<()> {
+/// let server = sockeye::Server::bind("127.0.0.1:9000").await?;
+/// server.run(|incoming| async move {
+///     let mut ws = incoming.accept().await?;
+///     while let Some(message) = ws.recv().await? {
+///         ws.send(message).await?;
+///     }
+///     Ok(())
+/// }).await
+/// # }
+/// ```
+pub struct Server {
+    listener: TcpListener,
+    policy: Policy,
+    http: Option<Arc<HttpHandler>>,
+}
+
+impl Server {
+    /// Listens on an address; port 0 picks one, which [`local_addr`](Self::local_addr) tells.
+    pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
+        TcpListener::bind(address).await.map(Self::from)
+    }
+
+    /// The address listened on.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Sets limits and deadlines.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.policy.config = Arc::new(config);
+        self
+    }
+
+    /// Lets in pages of an origin other than the server's own, such as `https://app.example.com` (RFC 6455 section 10.2).
+    #[must_use]
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.policy.origins).listed.push(origin.into());
+        self
+    }
+
+    /// Lets in pages of any origin: with the visitor's cookies, if the browser sends them.
+    #[must_use]
+    pub fn allow_any_origin(mut self) -> Self {
+        Arc::make_mut(&mut self.policy.origins).any = true;
+        self
+    }
+
+    /// Hands over what is not an opening handshake, such as a browser's request for a page, to an HTTP server. Without
+    /// this it is answered with 426 (Upgrade Required).
+    #[must_use]
+    pub fn on_http<H, F>(mut self, handler: H) -> Self
+    where
+        H: Fn(HttpConnection) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.http = Some(Arc::new(move |connection| Box::pin(handler(connection))));
+        self
+    }
+
+    /// Accepts connections for ever; each opening handshake is given to `handler`, in the connection's task.
+    ///
+    /// A connection's end, by an error too, is its handler's to tell; here errors only end the connection.
+    pub async fn run<H, F>(self, handler: H) -> io::Result<()>
+    where
+        H: Fn(Incoming) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.run_until(std::future::pending::<()>(), handler).await
+    }
+
+    /// Accepts connections until `shutdown` is ready. Then it accepts no more, closes each connection with 1001 (going
+    /// away), and returns when all handlers have ended, which it ends itself after [`Config::close_timeout`] and a second.
+    ///
+    /// A handler sees such a close as any other: [`recv`](crate::WebSocket::recv) gives the messages that still come, and
+    /// then `None`.
+    pub async fn run_until<H, F>(self, shutdown: impl Future, handler: H) -> io::Result<()>
+    where
+        H: Fn(Incoming) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let Self { listener, policy, http } = self;
+        let (drain, handler) = (Arc::new(Drain::default()), Arc::new(handler));
+        let mut connections = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                _ = &mut shutdown => break,
+                accepted = listener.accept() => accepted,
+                Some(_) = connections.join_next() => continue,
+            };
+            let Ok((stream, peer)) = accepted else {
+                // Whatever it was, the listener is still there, and trying again at once would spin.
+                tokio::time::sleep(BACK_OFF).await;
+                continue;
+            };
+            let member = Member::new(drain.clone());
+            let (policy, http, handler) = (policy.clone(), http.clone(), handler.clone());
+            connections.spawn(async move {
+                // Boxed, or the task would keep the opening's size for as long as the connection lives.
+                match Box::pin(open(stream, peer, policy, member)).await {
+                    Ok(Opening::WebSocket(incoming)) => drop(handler(*incoming).await),
+                    Ok(Opening::Http(connection)) => match http {
+                        Some(http) => http(connection).await,
+                        None => drop(connection.refuse().await),
+                    },
+                    Err(_) => {}
+                }
+            });
+        }
+        drop(listener);
+        drain.close();
+        let ended = async { while connections.join_next().await.is_some() {} };
+        match policy.config.close_timeout {
+            None => ended.await,
+            Some(timeout) => drop(tokio::time::timeout(timeout + LAST_WORDS, ended).await),
+        }
+        connections.shutdown().await;
+        Ok(())
+    }
+}
+
+impl From<TcpListener> for Server {
+    fn from(listener: TcpListener) -> Self {
+        Self { listener, policy: Policy::default(), http: None }
+    }
+}
+
+async fn open(stream: TcpStream, peer: SocketAddr, policy: Policy, member: Member) -> Result<Opening, Error> {
+    Opening::read(Transport::from(stream), Some(peer), policy, Some(member)).await
+}

@@ -1,0 +1,248 @@
+//! The WebSocket itself: one type for both ends and for every transport.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use futures_core::Stream;
+use futures_sink::Sink;
+use sockeye_proto::{CloseCode, CloseFrame, CloseInfo, Config, Event, Message, Role, Utf8Bytes};
+
+use crate::drain::Member;
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::handshake::Handshake;
+use crate::ping::Ping;
+use crate::transport::Transport;
+
+/// A WebSocket connection, whichever end, whatever transport.
+///
+/// Messages go both ways at any time. Pings are answered, the connection is kept alive, and limits and deadlines
+/// hold (see [`Config`]), **whenever [`recv`](Self::recv) is polled**; there is no task behind it, so if nobody polls, nothing
+/// moves. Dropping it without [`close`](Self::close) ends the byte stream at once, which the peer sees as a close with 1006.
+///
+/// It is also a [`Stream`] of `Result<Message, Error>` and a [`Sink`] of [`Message`]s.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), sockeye::Error> {
+/// let (mut client, mut server) = sockeye::pair();
+/// client.send("hello").await?;
+/// let message = server.recv().await?;
+/// assert_eq!(message.unwrap().as_text(), Some("hello"));
+/// # Ok(())
+/// # }
+/// ```
+pub struct WebSocket {
+    driver: Driver,
+    handshake: Option<Box<Handshake>>,
+}
+
+impl WebSocket {
+    pub(crate) fn new(
+        transport: Transport,
+        role: Role,
+        config: Arc<Config>,
+        input: BytesMut,
+        handshake: Handshake,
+        member: Option<Member>,
+    ) -> Self {
+        let driver = Driver::new(transport, role, config, input, member);
+        Self { driver, handshake: Some(Box::new(handshake)) }
+    }
+
+    /// The next message; `None` once the connection has ended by a closing handshake, which
+    /// [`close_info`](Self::close_info) tells about.
+    ///
+    /// Everything encoded is written before this waits. Cancel-safe: dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if the peer broke the protocol or a limit (it was sent a Close frame that says so),
+    /// [`Error::Timeout`] if it is dead, [`Error::Io`] if the connection was lost. Messages that came before are delivered
+    /// first. An error is told once; then comes `None`.
+    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Like [`recv`](Self::recv), but tells of control frames too: pings (answered already), pongs, and the
+    /// peer's Close (answered already).
+    pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
+        poll_fn(|cx| self.driver.poll_event(cx)).await
+    }
+
+    /// Sends a message: waits for room, encodes, and writes at once what the transport takes.
+    ///
+    /// There is room while fewer than [`Config::max_buffered`] bytes wait to be written; what the transport does not
+    /// take is written by the next call of any kind. While it waits, what the peer sends is read, up to 64 KiB.
+    ///
+    /// Cancel-safe: dropped before it is ready, nothing of the message was sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun (RFC 6455 section 5.5.1), [`Error::Io`] if writing failed. Go on
+    /// with [`recv`](Self::recv), for what the peer said before and for how the connection ended.
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        let mut message = Some(message.into());
+        poll_fn(|cx| {
+            ready!(self.driver.poll_ready(cx))?;
+            Poll::Ready(message.take().map_or(Ok(()), |message| self.driver.send(message, cx)))
+        })
+        .await
+    }
+
+    /// Waits until everything encoded is written to the transport. Cancel-safe.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.driver.poll_flush(cx)).await
+    }
+
+    /// Sends a ping; the future that it gives waits for the pong and holds nothing of `self`, so that
+    /// [`recv`](Self::recv), which is what reads the pong, can go on meanwhile.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), sockeye::Error> {
+    /// # let (mut ws, mut peer) = sockeye::pair();
+    /// # tokio::spawn(async move { peer.recv().await });
+    /// let ping = ws.ping();
+    /// let round_trip_time = tokio::select! {
+    ///     time = ping => time?,
+    ///     message = ws.recv() => panic!("{message:?} came before the pong"),
+    /// };
+    /// # let _ = round_trip_time;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ping(&mut self) -> Ping {
+        self.driver.ping()
+    }
+
+    /// Closes: sends a Close frame, waits for the peer's, at most [`Config::close_timeout`], and tells how it ended.
+    ///
+    /// Messages that still come are thrown away; whoever wants them calls [`start_close`](Self::start_close) and then
+    /// [`recv`](Self::recv) until it gives `None`. Closing what is closing or closed already waits for the end likewise.
+    ///
+    /// Cancel-safe in that the Close frame is sent once, and another call goes on waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] if the code may not be sent or the reason is longer than 123 bytes: nothing was sent then. Otherwise
+    /// as [`recv`](Self::recv).
+    pub async fn close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: impl Into<Utf8Bytes>,
+    ) -> Result<CloseInfo, Error> {
+        match self.start_close(code, reason) {
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => return Err(error),
+        }
+        while self.recv_event().await?.is_some() {}
+        self.close_info().cloned().ok_or(Error::Closed)
+    }
+
+    /// Queues a Close frame (RFC 6455 section 7.1.2); the next [`recv`](Self::recv) or [`flush`](Self::flush) writes it.
+    ///
+    /// No message can be sent after it. Messages that the peer sent before its own Close frame are still delivered by
+    /// [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] if the code may not be sent or the reason is longer than 123 bytes, [`Error::Closed`] if the closing
+    /// handshake had begun already.
+    pub fn start_close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: impl Into<Utf8Bytes>,
+    ) -> Result<(), Error> {
+        self.driver.start_close(Some(&CloseFrame::new(code, reason)?))
+    }
+
+    /// How the connection ended: who began, with which code and reason, and whether cleanly; `None` before.
+    pub fn close_info(&self) -> Option<&CloseInfo> {
+        self.driver.connection().close_info()
+    }
+
+    /// How many encoded bytes wait to be written.
+    pub fn buffered_amount(&self) -> usize {
+        self.driver.buffered_amount()
+    }
+
+    /// What was agreed on in the opening handshake; `None` once it [was taken](Self::take_handshake).
+    pub fn handshake(&self) -> Option<&Handshake> {
+        self.handshake.as_deref()
+    }
+
+    /// Takes what was agreed on in the opening handshake, and its memory: about a kibibyte, which a server with many idle
+    /// connections may not want to keep.
+    pub fn take_handshake(&mut self) -> Option<Handshake> {
+        self.handshake.take().map(|handshake| *handshake)
+    }
+
+    /// The subprotocol agreed on, if any; `None` also once the handshake was taken.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.handshake.as_ref()?.subprotocol.as_deref()
+    }
+
+    /// The limits and deadlines in force.
+    pub fn config(&self) -> &Config {
+        self.driver.connection().config()
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        loop {
+            match ready!(self.driver.poll_event(cx))? {
+                Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
+                Some(_) => {}
+                None => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket")
+            .field("role", &self.driver.connection().role())
+            .field("open", &self.driver.connection().is_open())
+            .field("close_info", &self.close_info())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Stream for WebSocket {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_recv(cx).map(Result::transpose)
+    }
+}
+
+impl Sink<Message> for WebSocket {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.driver.poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.driver.encode(message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.driver.poll_flush(cx)
+    }
+
+    /// Closes with 1000 and waits for the end, as [`close`](WebSocket::close) does.
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.start_close(CloseCode::NORMAL_CLOSURE, "") {
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        while ready!(self.driver.poll_event(cx))?.is_some() {}
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,135 @@
+//! Every deadline, in virtual time.
+
+use std::time::Duration;
+
+use sockeye::{Client, Config, Error, Incoming, Timeout, accept, connect, pair, pair_with};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, advance, sleep};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_client_waits_for_the_opening_10_seconds() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let start = Instant::now();
+    let error = connect(&url).await.unwrap_err();
+    assert!(matches!(error, Error::Timeout(Timeout::Open)), "{error}");
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_waits_for_the_opening_10_seconds_however_slow_the_bytes_come() {
+    let (mut client, server) = tokio::io::duplex(1000);
+    let start = Instant::now();
+    let slow = async move {
+        for byte in b"GET / HTTP/1.1\r\nHost: test\r\n" {
+            if client.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+            sleep(SECOND).await;
+        }
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let (accepted, _answer) = tokio::join!(accept(server), slow);
+    assert!(matches!(accepted.unwrap_err(), Error::Timeout(Timeout::Open)));
+    assert!(start.elapsed() < 40 * SECOND, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_found_after_interval_and_timeout() {
+    let (mut client, _silent) = pair();
+    let start = Instant::now();
+    let error = client.recv().await.unwrap_err();
+    assert!(matches!(error, Error::Timeout(Timeout::Pong)), "{error}");
+    assert_eq!(start.elapsed().as_secs(), 40);
+    assert!(client.close_info().unwrap().code == 1006);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_only_receives_is_kept_alive() {
+    let (mut client, mut server) = pair();
+    tokio::spawn(async move { client.recv().await });
+    let waiting = tokio::time::timeout(1000 * SECOND, server.recv()).await;
+    assert!(waiting.is_err(), "it ended: {waiting:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_handler_does_not_kill_a_healthy_peer() {
+    let (client, server) = tokio::io::duplex(1000);
+    let mut patient = Config::default();
+    patient.ping_interval = None;
+    let opening = Client::new().config(patient);
+    let (client, server) = tokio::join!(opening.connect_over(client, "ws://test/"), accept(server));
+    let (mut client, mut server) = (client.unwrap(), server.unwrap());
+    client.send("work").await.unwrap();
+    let client = tokio::spawn(async move {
+        let mut received = Vec::new();
+        while let Some(message) = client.recv().await.unwrap() {
+            received.push(message);
+        }
+        received
+    });
+    assert!(server.recv().await.unwrap().is_some());
+    for _ in 0..3 {
+        sleep(300 * SECOND).await;
+        server.send("still at it").await.unwrap();
+    }
+    let waiting = tokio::time::timeout(100 * SECOND, server.recv()).await;
+    assert!(waiting.is_err(), "it ended: {waiting:?}");
+    server.close(1000, "").await.unwrap();
+    assert_eq!(client.await.unwrap().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_send_finds_a_dead_peer_too() {
+    let (mut client, _silent) = pair();
+    let start = Instant::now();
+    let error = loop {
+        if let Err(error) = client.send(vec![0; 10_000]).await {
+            break error;
+        }
+    };
+    assert!(matches!(error, Error::Closed), "{error}");
+    assert!(start.elapsed() <= 41 * SECOND, "{:?}", start.elapsed());
+    assert!(matches!(client.recv().await, Err(Error::Timeout(Timeout::Pong))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_closing_handshake_has_5_seconds() {
+    let (mut client, _silent) = pair();
+    let start = Instant::now();
+    let info = client.close(1000, "").await.unwrap();
+    assert!(!info.clean && info.code == 1006);
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_for_ever_does_not_put_off_the_end() {
+    let (mut client, mut server) = pair();
+    let flood = tokio::spawn(async move {
+        while server.send(vec![0; 100]).await.is_ok() {
+            // Some time passes, or the clock would stand still.
+            advance(Duration::from_millis(1)).await;
+        }
+    });
+    let info = client.close(1000, "").await.unwrap();
+    assert!(!info.clean);
+    flood.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_can_be_turned_off() {
+    let mut config = Config::default();
+    config.ping_interval = None;
+    config.close_timeout = None;
+    config.open_timeout = None;
+    let (mut client, _silent) = pair_with(config.clone());
+    assert!(tokio::time::timeout(1_000_000 * SECOND, client.recv()).await.is_err());
+    assert!(tokio::time::timeout(1_000_000 * SECOND, client.close(1000, "")).await.is_err());
+    let (_silent, stream) = tokio::io::duplex(10);
+    assert!(tokio::time::timeout(1_000_000 * SECOND, Incoming::read(stream, config)).await.is_err());
+}

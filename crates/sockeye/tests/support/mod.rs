@@ -1,0 +1,89 @@
+//! What several test files need: hostile transports, and futures polled a given number of times.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use sockeye::{Client, Config, Incoming, WebSocket};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Polls a future once, and drops it if it is not ready then.
+pub(crate) async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// A byte stream that takes and gives one byte at a time, and says "not yet" before each.
+pub(crate) struct Trickle<S> {
+    stream: S,
+    read_next: bool,
+    write_next: bool,
+}
+
+impl<S> Trickle<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, read_next: false, write_next: false }
+    }
+}
+
+/// Not yet, every other time.
+fn hesitate(turn: &mut bool, cx: &Context<'_>) -> Poll<()> {
+    *turn = !*turn;
+    if *turn {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(())
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Trickle<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(hesitate(&mut self.read_next, cx));
+        let mut byte = [0];
+        let mut one = ReadBuf::new(&mut byte);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut one))?;
+        buffer.put_slice(one.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Trickle<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(hesitate(&mut self.write_next, cx));
+        Pin::new(&mut self.stream).poll_write(cx, &bytes[..1])
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Opens a connection over two joined streams, with a real handshake.
+pub(crate) async fn open<C, S>(client: C, server: S, config: Config) -> (WebSocket, WebSocket)
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let opening = Client::new().config(config.clone());
+    let accepting = async { Incoming::read(server, config).await?.accept().await };
+    let (client, server) = tokio::join!(opening.connect_over(client, "ws://test/"), accepting);
+    (client.unwrap(), server.unwrap())
+}
