@@ -64,7 +64,7 @@ pub enum Event {
 /// let mut output = Output::new();
 /// client.send("hello".into(), &mut output)?;
 /// let mut input = BytesMut::from(&output.copy_to_bytes(output.remaining())[..]);
-/// let event = server.receive(&mut input, &mut output, now)?;
+/// let event = server.receive(&mut input, &mut output, || now)?;
 /// assert_eq!(event, Some(Event::Message(Message::from("hello"))));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -103,7 +103,8 @@ impl Connection {
 
     /// Takes the next event out of `input`; `None` if that needs more bytes, or if nothing can come any more.
     ///
-    /// Answers to pings and to the peer's Close are put into `output`.
+    /// Answers to pings and to the peer's Close are put into `output`. `now` is asked only when a closing handshake
+    /// comes to its end.
     ///
     /// # Errors
     ///
@@ -113,7 +114,7 @@ impl Connection {
         &mut self,
         input: &mut BytesMut,
         output: &mut Output,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Result<Option<Event>, ProtocolError> {
         if !self.close.may_receive() {
             input.clear();
@@ -131,7 +132,7 @@ impl Connection {
                     let code = frame.as_ref().map(|frame| CloseFrame { code: frame.code, reason: "".into() });
                     self.send.close(code.as_ref(), &self.config, output);
                 }
-                self.close.received(frame.clone(), &self.config, now);
+                self.close.received(frame.clone(), &self.config, now());
             }
             Ok(_) => {}
             Err(error) => {
@@ -142,7 +143,7 @@ impl Connection {
                     let frame = CloseFrame { code: error.close_code(), reason: "".into() };
                     self.send.close(Some(&frame), &self.config, output);
                 }
-                self.close.failed(&self.config, now);
+                self.close.failed(&self.config, now());
                 input.clear();
             }
         }
@@ -159,8 +160,8 @@ impl Connection {
         self.close.ended(Side::Peer);
     }
 
-    /// `count` bytes of the output were written.
-    pub fn on_written(&mut self, count: usize, now: Instant) {
+    /// `count` bytes of the output were written. `now` is asked only while a keepalive ping is on its way.
+    pub fn on_written(&mut self, count: usize, now: impl FnOnce() -> Instant) {
         self.keepalive.written(count, now);
     }
 
@@ -274,10 +275,15 @@ impl Connection {
         self.close.info()
     }
 
-    /// How long `input` must get, at least, before [`receive`](Self::receive) can give a next event: a bound for growing it
-    /// as bytes arrive, never a reason to reserve memory at once.
+    /// How long `input` must get before the frame in hand is whole: a bound for growing it as bytes arrive, never a reason
+    /// to reserve memory at once.
     pub fn input_wanted(&self) -> usize {
         self.receive.wanted()
+    }
+
+    /// Whether a whole frame stands at the start of `input`, so that [`receive`](Self::receive) need not wait for bytes.
+    pub fn has_frame(&self, input: &[u8]) -> bool {
+        self.receive.has_frame(input)
     }
 
     /// How many bytes of memory a message in hand takes, beside the input.

@@ -191,8 +191,8 @@ pub enum HandshakeError {
     /// A request target that is no resource name (RFC 6455 section 4.2.1, RFC 9112 section 3.2).
     #[error("the request target must be a path or an absolute URL, found {0:?}")]
     Target(String),
-    /// The opening handshake took longer than [`Config::open_timeout`](crate::Config::open_timeout) (RFC 6455 section 4.1
-    /// leaves the waiting to us).
+    /// The opening handshake took longer than [`Config::open_timeout`](crate::Config::open_timeout) (RFC 9110 section
+    /// 15.5.9).
     #[error("the opening handshake took too long")]
     TimedOut,
     /// More header fields than [`Config::max_headers`](crate::Config::max_headers) (RFC 6455 section 10.4, RFC 6585 section

@@ -36,11 +36,11 @@ impl Keepalive {
     }
 
     /// `count` bytes were written.
-    pub(crate) fn written(&mut self, count: usize, now: Instant) {
+    pub(crate) fn written(&mut self, count: usize, now: impl FnOnce() -> Instant) {
         if let State::Pinged { since, ahead: ahead @ 1.. } = &mut self.0
             && count > 0
         {
-            *since = now;
+            *since = now();
             *ahead = ahead.saturating_sub(count);
         }
     }
@@ -107,11 +107,11 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut keepalive = Keepalive::new(start);
         keepalive.pinged(100, at(20));
-        keepalive.written(60, at(29));
+        keepalive.written(60, || at(29));
         assert_eq!(keepalive.due(&config, at(38)), Due::Nothing, "the upload gets on");
-        keepalive.written(60, at(38));
+        keepalive.written(60, || at(38));
         assert_eq!(keepalive.due(&config, at(47)), Due::Nothing);
-        keepalive.written(60, at(47));
+        keepalive.written(60, || at(47));
         assert_eq!(
             keepalive.due(&config, at(48)),
             Due::PeerIsDead,

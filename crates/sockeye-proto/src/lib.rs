@@ -18,6 +18,8 @@
 //!
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
 
+#![warn(clippy::unwrap_used)]
+
 mod close;
 mod config;
 mod connection;

@@ -26,20 +26,9 @@ impl Output {
         Self::default()
     }
 
-    /// Writes into `block` from now on, memory to be used again; only when nothing waits to be written.
-    pub fn lend_block(&mut self, block: BytesMut) {
-        debug_assert!(self.remaining() == 0 && block.is_empty());
-        self.block = block;
-    }
-
-    /// Takes the memory back, once nothing waits to be written.
-    pub fn take_block(&mut self) -> Option<BytesMut> {
-        (self.remaining() == 0 && self.block.capacity() > 0).then(|| std::mem::take(&mut self.block))
-    }
-
-    /// Whether there is memory to write into.
-    pub fn has_block(&self) -> bool {
-        self.block.capacity() > 0
+    /// How many bytes of memory it holds, beside the payloads that are queued as they are.
+    pub fn capacity(&self) -> usize {
+        self.block.capacity()
     }
 
     /// The block to append to.
@@ -141,14 +130,5 @@ mod tests {
             let read: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
             assert_eq!(read, b"abcdefgh"[step..], "vectored, after {step} bytes");
         }
-    }
-
-    #[test]
-    fn gives_its_block_back_only_when_drained() {
-        let mut output = filled();
-        assert!(output.take_block().is_none());
-        output.advance(8);
-        assert!(output.take_block().is_some());
-        assert!(!output.has_block() && output.take_block().is_none());
     }
 }

@@ -58,8 +58,20 @@ impl Receive {
     pub(crate) fn wanted(&self) -> usize {
         match &self.frame {
             Some(frame) if frame.opcode.is_control() || self.is_whole(frame) => frame.length,
-            Some(_) => 1,
+            Some(frame) => frame.length - frame.done,
             None => MAX_HEADER,
+        }
+    }
+
+    /// Whether a whole frame stands at the start of `input`; one that breaks the rules counts, being something to tell.
+    pub(crate) fn has_frame(&self, input: &[u8]) -> bool {
+        if self.frame.is_some() {
+            return input.len() >= self.wanted();
+        }
+        match FrameHeader::parse(input) {
+            Ok(Some((header, start))) => (input.len() - start) as u64 >= header.length,
+            Ok(None) => false,
+            Err(_) => true,
         }
     }
 

@@ -1,66 +1,143 @@
-//! Blocks of memory, rented from a pool of the thread's and given back as soon as they are drained: a connection at rest
-//! holds none.
+//! Memory for reading and writing, rented from a pool of the thread's and given back as soon as it is drained: a
+//! connection at rest holds none.
 
 use std::cell::RefCell;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
+use sockeye_proto::Output;
 
-/// The size of a block, and the most that is read at once.
+/// The room that a read has, at least.
 pub(crate) const BLOCK: usize = 64 << 10;
 
-/// How many blocks a thread keeps for the next to rent.
+/// The most memory that is kept for the next to rent, for each direction: what grew beyond it for a big message is freed.
+const KEPT_SIZE: usize = 2 << 20;
+
+/// How many buffers a thread keeps for the next to rent.
 const KEPT: usize = 16;
 
+/// What one connection needs while bytes are on their way.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    /// Read, and not yet taken by the protocol core.
+    pub(crate) input: BytesMut,
+    /// Encoded, and not yet written.
+    pub(crate) output: Output,
+}
+
 thread_local! {
-    static POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    #[expect(clippy::vec_box, reason = "the box itself is what is rented")]
+    static POOL: RefCell<Vec<Box<Buffers>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An empty block with room for [`BLOCK`] bytes.
-pub(crate) fn rent() -> BytesMut {
-    let pooled = || POOL.with_borrow_mut(Vec::pop);
-    // A block is still in use while somebody holds a message that was cut out of it: it is freed with that message.
-    std::iter::from_fn(pooled)
-        .find_map(|mut block| (block.try_reclaim(BLOCK) && block.capacity() <= 2 * BLOCK).then_some(block))
-        .unwrap_or_else(|| BytesMut::with_capacity(BLOCK))
+/// Empty buffers.
+#[expect(clippy::unnecessary_box_returns, reason = "the box itself is what is rented")]
+pub(crate) fn rent() -> Box<Buffers> {
+    POOL.with_borrow_mut(Vec::pop).unwrap_or_default()
 }
 
-/// Gives a block back.
-pub(crate) fn give_back(mut block: BytesMut) {
-    block.clear();
+/// Gives buffers back that hold nothing any more.
+pub(crate) fn give_back(mut buffers: Box<Buffers>) {
+    debug_assert!(buffers.is_drained());
+    buffers.input.clear();
+    if buffers.input.capacity() > KEPT_SIZE {
+        buffers.input = BytesMut::new();
+    }
+    if buffers.output.capacity() > KEPT_SIZE {
+        buffers.output = Output::new();
+    }
     POOL.with_borrow_mut(|pool| {
         if pool.len() < KEPT {
-            pool.push(block);
+            pool.push(buffers);
         }
     });
 }
 
+impl Buffers {
+    /// Whether neither direction holds anything.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.input.is_empty() && !self.output.has_remaining()
+    }
+
+    /// Gives the input room for a read. `wanted` is how long it has to become before it is of use: it grows towards that
+    /// by what has arrived already, whatever a frame's header says.
+    pub(crate) fn make_room(&mut self, wanted: usize) {
+        let length = self.input.len();
+        // A block in which somebody still holds a message cannot be used again: it is freed with that message.
+        if self.input.capacity() < BLOCK && !self.input.try_reclaim(BLOCK - length) {
+            let mut block = BytesMut::with_capacity(BLOCK);
+            block.extend_from_slice(&self.input);
+            self.input = block;
+        }
+        if length == self.input.capacity() {
+            self.input.reserve(wanted.saturating_sub(length).clamp(1, length));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use bytes::BufMut;
+
     use super::*;
 
     #[test]
-    fn a_block_is_used_again_once_nobody_holds_a_part_of_it() {
+    fn memory_is_used_again_once_nobody_holds_a_part_of_it() {
         POOL.take();
-        let mut block = rent();
-        block.extend_from_slice(b"message");
-        let start = block.as_ptr();
-        let message = block.split_to(7).freeze();
-        give_back(block);
+        let mut buffers = rent();
+        buffers.make_room(0);
+        buffers.input.extend_from_slice(b"message");
+        let start = buffers.input.as_ptr();
+        let message = buffers.input.split_to(7).freeze();
+        give_back(buffers);
         drop(message);
-        assert_eq!(rent().as_ptr(), start);
+        let mut buffers = rent();
+        buffers.make_room(0);
+        assert_eq!(buffers.input.as_ptr(), start);
     }
 
     #[test]
-    fn a_block_in_use_or_too_big_is_let_go() {
+    fn memory_in_use_is_left_alone() {
         POOL.take();
-        let mut block = rent();
-        block.extend_from_slice(b"message");
-        let message = block.split_to(7).freeze();
-        give_back(block);
-        assert_eq!(rent().capacity(), BLOCK);
+        let mut buffers = rent();
+        buffers.make_room(0);
+        buffers.input.extend_from_slice(b"message");
+        let message = buffers.input.split_to(7).freeze();
+        give_back(buffers);
+        let mut buffers = rent();
+        buffers.make_room(0);
+        assert_eq!(buffers.input.capacity(), BLOCK);
+        buffers.input.extend_from_slice(b"another");
         assert_eq!(message, "message");
-        give_back(BytesMut::with_capacity(BLOCK * 3));
-        assert_eq!(rent().capacity(), BLOCK);
-        assert_eq!(POOL.with_borrow(Vec::len), 0);
+    }
+
+    #[test]
+    fn what_grew_too_big_is_freed() {
+        POOL.take();
+        let mut buffers = rent();
+        buffers.input.reserve(KEPT_SIZE + 1);
+        give_back(buffers);
+        assert_eq!(rent().input.capacity(), 0);
+    }
+
+    #[test]
+    fn the_input_grows_by_what_has_arrived() {
+        let mut buffers = Buffers::default();
+        buffers.make_room(1 << 30);
+        assert_eq!(buffers.input.capacity(), BLOCK);
+        buffers.input.put_bytes(0, BLOCK);
+        buffers.make_room(1 << 30);
+        assert!(buffers.input.capacity() <= 2 * BLOCK);
+        buffers.input.put_bytes(0, BLOCK);
+        buffers.make_room(2 * BLOCK + 10);
+        assert!(buffers.input.capacity() > 2 * BLOCK);
+    }
+
+    #[test]
+    fn the_pool_is_bounded() {
+        POOL.take();
+        for _ in 0..2 * KEPT {
+            give_back(Box::default());
+        }
+        assert_eq!(POOL.take().len(), KEPT);
     }
 }

@@ -9,27 +9,34 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use sockeye_proto::{CloseCode, CloseFrame, Config, Connection, Event, Message, Output, Role};
+use sockeye_proto::{CloseCode, CloseFrame, Config, Connection, Event, Message, Role};
 use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::task::coop;
 use tokio::time::{Instant, Sleep};
 
-use crate::buffers::{self, BLOCK};
+use crate::buffers::{self, BLOCK, Buffers};
 use crate::drain::Member;
 use crate::error::Error;
-use crate::ping::Pings;
+use crate::ping::{Ping, Pings};
 use crate::transport::Transport;
 
-/// What is left of a frame in less than this is put aside, rather than keep a block for it.
+/// From this many bytes on, encoded messages are written even if more are about to follow.
+const BATCH: usize = 64 << 10;
+
+/// An unfinished frame shorter than this is put aside in memory of its own size while more of it is awaited.
 const ASIDE: usize = 4 << 10;
 
 /// The most slices that one write takes.
 const SLICES: usize = 16;
 
+/// After so many messages out of memory the task gives way, if the runtime says that it is time.
+const TURN: u8 = 32;
+
 pub(crate) struct Driver {
     transport: Transport,
     connection: Connection,
-    input: BytesMut,
-    output: Output,
+    /// Rented while anything is read or written and not yet done with.
+    buffers: Option<Box<Buffers>>,
     timer: Option<Pin<Box<Sleep>>>,
     pings: Pings,
     /// The server's wish to close, if it is a server's connection.
@@ -38,8 +45,22 @@ pub(crate) struct Driver {
     write_error: Option<io::Error>,
     /// What `recv` ends with, once the byte stream is over.
     failure: Option<Box<Error>>,
+    /// Since which tick of the clock a message waits for others to be written with.
+    waiting_since: Option<coarsetime::Instant>,
+    /// How many messages out of memory are left in this turn.
+    turn: u8,
     /// Whether our side of the byte stream is ended.
     shut: bool,
+    news: News,
+}
+
+/// What a poll did that somebody else may wait for.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct News {
+    /// Bytes were read.
+    pub(crate) read: bool,
+    /// Bytes were written.
+    pub(crate) written: bool,
 }
 
 impl Driver {
@@ -50,17 +71,20 @@ impl Driver {
         input: BytesMut,
         member: Option<Member>,
     ) -> Self {
+        let buffers = (!input.is_empty()).then(|| Box::new(Buffers { input, ..Buffers::default() }));
         Self {
             transport,
-            connection: Connection::new(role, config, Instant::now().into_std()),
-            input,
-            output: Output::new(),
+            connection: Connection::new(role, config, now()),
+            buffers,
             timer: None,
             pings: Pings::default(),
             member,
             write_error: None,
             failure: None,
+            waiting_since: None,
+            turn: TURN,
             shut: false,
+            news: News::default(),
         }
     }
 
@@ -70,24 +94,30 @@ impl Driver {
 
     /// How many encoded bytes wait to be written.
     pub(crate) fn buffered_amount(&self) -> usize {
-        self.output.remaining()
+        self.buffers.as_ref().map_or(0, |buffers| buffers.output.remaining())
+    }
+
+    /// What was done since this was last asked.
+    pub(crate) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
     }
 
     /// The next event; `None` once the connection has ended, an error if it did not end by a closing handshake.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
+        if self.turn == 0 {
+            // Without this, a peer that sends faster than we handle would keep the thread to itself.
+            ready!(coop::poll_proceed(cx)).made_progress();
+            self.turn = TURN;
+        }
+        // A reply waits for at most one further run of the user's code, which may have been long.
+        if self.waiting_since.is_some_and(|tick| tick != coarsetime::Instant::now()) {
+            let _ = self.poll_write(cx);
+        }
         loop {
-            let now = Instant::now().into_std();
-            self.rent_output();
-            match self.connection.receive(&mut self.input, &mut self.output, now) {
-                Ok(Some(event)) => {
-                    if let Event::Pong(payload) = &event {
-                        self.pings.answered(payload);
-                    }
-                    self.give_back_drained();
-                    return Poll::Ready(Ok(Some(event)));
-                }
-                Ok(None) => {}
-                Err(error) => self.failure = Some(Box::new(error.into())),
+            if let Some(event) = self.next_event() {
+                self.turn -= 1;
+                self.give_back();
+                return Poll::Ready(Ok(Some(event)));
             }
             self.start_wanted_close(cx);
             let written = self.poll_write(cx).is_ready();
@@ -102,9 +132,11 @@ impl Driver {
                 self.release(cx);
                 return Poll::Ready(self.failure.take().map_or(Ok(None), |error| Err(*error)));
             }
+            self.turn = TURN;
             match self.poll_read(cx) {
                 // A peer that sends for ever must not put off the end of a closing handshake.
-                Poll::Ready(()) => self.handle_deadline(),
+                Poll::Ready(()) if !self.connection.is_open() => self.handle_deadline(),
+                Poll::Ready(()) => {}
                 Poll::Pending => ready!(self.poll_timer(cx)),
             }
         }
@@ -116,29 +148,42 @@ impl Driver {
             if !self.connection.is_open() {
                 return Poll::Ready(Err(self.closed()));
             }
-            if self.output.remaining() < self.connection.config().max_buffered {
+            if self.has_room() {
                 return Poll::Ready(Ok(()));
             }
             if self.poll_write(cx).is_ready() {
                 continue;
             }
             // Two peers that both wait for room must not wait for each other: what comes is taken, up to a block.
-            if self.input.len() < BLOCK && self.poll_read(cx).is_ready() {
+            if self.poll_read_ahead(cx).is_ready() {
                 continue;
             }
             ready!(self.poll_timer(cx));
         }
     }
 
-    /// Encodes a message; call it after [`poll_ready`](Self::poll_ready).
-    pub(crate) fn encode(&mut self, message: Message) -> Result<(), Error> {
-        self.rent_output();
-        Ok(self.connection.send(message, &mut self.output)?)
+    /// Whether another message may be encoded.
+    pub(crate) fn has_room(&self) -> bool {
+        self.buffered_amount() < self.connection.config().max_buffered
     }
 
-    /// Encodes a message and writes what can be written at once; call it after [`poll_ready`](Self::poll_ready).
+    /// Encodes a message; call it when there is [room](Self::has_room).
+    pub(crate) fn encode(&mut self, message: Message) -> Result<(), Error> {
+        let buffers = self.buffers.get_or_insert_with(buffers::rent);
+        Ok(self.connection.send(message, &mut buffers.output)?)
+    }
+
+    /// Encodes a message and writes what can be written at once, unless there is more to answer first: then one write
+    /// takes them all. Call it when there is [room](Self::has_room).
     pub(crate) fn send(&mut self, message: Message, cx: &mut Context<'_>) -> Result<(), Error> {
         self.encode(message)?;
+        if let Some(buffers) = &self.buffers
+            && buffers.output.remaining() < BATCH
+            && self.connection.has_frame(&buffers.input)
+        {
+            self.waiting_since.get_or_insert_with(coarsetime::Instant::now);
+            return Ok(());
+        }
         if self.poll_write(cx).is_ready() { self.check_written() } else { Ok(()) }
     }
 
@@ -150,11 +195,20 @@ impl Driver {
         Poll::Ready(self.check_written())
     }
 
-    /// Queues a ping; the sooner of the next poll and the next message writes it.
-    pub(crate) fn ping(&mut self) -> crate::Ping {
-        self.rent_output();
+    /// Waits for the end of the connection, to which somebody else receives.
+    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.connection.is_ended() {
+            let _ = self.poll_write(cx);
+            ready!(self.poll_timer(cx));
+        }
+        Poll::Ready(())
+    }
+
+    /// Queues a ping; the next poll or message writes it.
+    pub(crate) fn ping(&mut self) -> Ping {
         let (payload, ping) = self.pings.start();
-        if self.connection.ping(&payload, &mut self.output).is_err() {
+        let buffers = self.buffers.get_or_insert_with(buffers::rent);
+        if self.connection.ping(&payload, &mut buffers.output).is_err() {
             self.pings.give_up();
         }
         ping
@@ -162,9 +216,8 @@ impl Driver {
 
     /// Queues a Close frame.
     pub(crate) fn start_close(&mut self, frame: Option<&CloseFrame>) -> Result<(), Error> {
-        self.rent_output();
-        let now = Instant::now().into_std();
-        Ok(self.connection.start_close(frame, &mut self.output, now)?)
+        let buffers = self.buffers.get_or_insert_with(buffers::rent);
+        Ok(self.connection.start_close(frame, &mut buffers.output, now())?)
     }
 
     fn start_wanted_close(&mut self, cx: &Context<'_>) {
@@ -175,50 +228,80 @@ impl Driver {
         }
     }
 
+    /// Takes the next event out of the input.
+    fn next_event(&mut self) -> Option<Event> {
+        let buffers = self.buffers.as_mut()?;
+        match self.connection.receive(&mut buffers.input, &mut buffers.output, now) {
+            Ok(event) => {
+                if let Some(Event::Pong(payload)) = &event {
+                    self.pings.answered(payload);
+                }
+                event
+            }
+            Err(error) => {
+                self.failure = Some(Box::new(error.into()));
+                None
+            }
+        }
+    }
+
     /// Reads what is there into the input: ready if anything came, the end included.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.make_room();
-        let result = pin!(self.transport.read_buf(&mut self.input)).poll(cx);
+        let buffers = self.buffers.get_or_insert_with(buffers::rent);
+        buffers.make_room(self.connection.input_wanted());
+        let result = pin!(self.transport.read_buf(&mut buffers.input)).poll(cx);
         match result {
             Poll::Pending => {
-                self.put_input_aside();
+                self.put_aside();
                 return Poll::Pending;
             }
-            Poll::Ready(Ok(count @ 1..)) => {
-                debug_assert!(count <= self.input.len());
-                self.connection.on_read(Instant::now().into_std());
-            }
             Poll::Ready(Ok(0)) => self.lose(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Ok(_)) => self.connection.on_read(now()),
             Poll::Ready(Err(error)) => self.lose(error),
         }
+        self.news.read = true;
         Poll::Ready(())
+    }
+
+    /// Reads as long as the input is shorter than a block.
+    fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.buffers.as_ref().is_some_and(|buffers| buffers.input.len() >= BLOCK) {
+            return Poll::Pending;
+        }
+        self.poll_read(cx)
     }
 
     /// Writes what is encoded: ready when nothing is left, or nothing can be written any more.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.output.has_remaining() {
+        let Some(buffers) = &mut self.buffers else { return Poll::Ready(()) };
+        let output = &mut buffers.output;
+        if !output.has_remaining() {
+            return Poll::Ready(());
+        }
+        self.waiting_since = None;
+        while output.has_remaining() {
             if self.write_error.is_some() || self.connection.is_ended() {
-                self.output.advance(self.output.remaining());
+                output.advance(output.remaining());
                 break;
             }
             let transport = Pin::new(&mut self.transport);
-            let result = if self.output.chunk().len() == self.output.remaining() {
-                transport.poll_write(cx, self.output.chunk())
+            let result = if output.chunk().len() == output.remaining() {
+                transport.poll_write(cx, output.chunk())
             } else {
                 let mut slices = [IoSlice::new(&[]); SLICES];
-                let count = self.output.chunks_vectored(&mut slices);
+                let count = output.chunks_vectored(&mut slices);
                 transport.poll_write_vectored(cx, &slices[..count])
             };
             match ready!(result) {
                 Ok(0) => self.write_error = Some(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
-                    self.output.advance(count);
-                    self.connection.on_written(count, Instant::now().into_std());
+                    output.advance(count);
+                    self.connection.on_written(count, now);
+                    self.news.written = true;
                 }
                 Err(error) => self.write_error = Some(error),
             }
         }
-        self.give_back_output();
         match ready!(Pin::new(&mut self.transport).poll_flush(cx)) {
             Err(error) if self.write_error.is_none() => self.write_error = Some(error),
             _ => {}
@@ -239,8 +322,7 @@ impl Driver {
                 timer.as_mut().reset(deadline);
             }
             ready!(timer.as_mut().poll(cx));
-            let now = Instant::now();
-            if now < deadline {
+            if Instant::now() < deadline {
                 timer.as_mut().reset(deadline);
                 continue;
             }
@@ -251,8 +333,12 @@ impl Driver {
 
     /// Does what is due.
     fn handle_deadline(&mut self) {
-        self.rent_output();
-        if let Err(timeout) = self.connection.handle_deadline(&mut self.output, Instant::now().into_std()) {
+        let now = now();
+        if self.connection.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let buffers = self.buffers.get_or_insert_with(buffers::rent);
+        if let Err(timeout) = self.connection.handle_deadline(&mut buffers.output, now) {
             self.failure = Some(Box::new(timeout.into()));
         }
     }
@@ -275,44 +361,24 @@ impl Driver {
         if self.write_error.is_some() { Err(self.closed()) } else { Ok(()) }
     }
 
-    /// Gives the input room for the next read.
-    fn make_room(&mut self) {
-        if self.input.capacity() < BLOCK && !self.input.try_reclaim(BLOCK - self.input.len()) {
-            let mut block = buffers::rent();
-            block.extend_from_slice(&self.input);
-            buffers::give_back(std::mem::replace(&mut self.input, block));
-        }
-        if self.input.len() == self.input.capacity() {
-            // Never more than has arrived already, whatever the frame's header says.
-            let wanted = self.connection.input_wanted().saturating_sub(self.input.len());
-            self.input.reserve(wanted.clamp(1, self.input.len().max(BLOCK)));
+    /// Gives drained buffers back, before somebody else's code runs for as long as it likes.
+    fn give_back(&mut self) {
+        if let Some(drained) = self.buffers.take_if(|buffers| buffers.is_drained()) {
+            buffers::give_back(drained);
         }
     }
 
-    /// Keeps no block for nothing, or for a few bytes.
-    fn put_input_aside(&mut self) {
-        if self.input.len() < ASIDE && self.input.capacity() >= ASIDE {
-            let aside = BytesMut::from(&self.input[..]);
-            buffers::give_back(std::mem::replace(&mut self.input, aside));
-        }
-    }
-
-    fn rent_output(&mut self) {
-        if !self.output.has_block() && !self.output.has_remaining() {
-            self.output.lend_block(buffers::rent());
-        }
-    }
-
-    /// Gives back what holds nothing, before somebody else's code runs for as long as it likes.
-    fn give_back_drained(&mut self) {
-        if self.input.is_empty() {
-            buffers::give_back(std::mem::take(&mut self.input));
-        }
-        self.give_back_output();
-    }
-
-    fn give_back_output(&mut self) {
-        if let Some(block) = self.output.take_block() {
+    /// Keeps no block while waiting: not for nothing, and not for a few bytes of an unfinished frame.
+    fn put_aside(&mut self) {
+        self.give_back();
+        if let Some(buffers) = &mut self.buffers
+            && !buffers.output.has_remaining()
+            && buffers.input.len() < ASIDE
+            && buffers.input.capacity() >= ASIDE
+        {
+            let input = BytesMut::from(&buffers.input[..]);
+            let mut block = std::mem::replace(buffers, Box::new(Buffers { input, ..Buffers::default() }));
+            block.input.clear();
             buffers::give_back(block);
         }
     }
@@ -323,10 +389,16 @@ impl Driver {
             self.shut = true;
             let _ = Pin::new(&mut self.transport).poll_shutdown(cx);
         }
-        self.input.clear();
-        self.give_back_drained();
+        if let Some(buffers) = &mut self.buffers {
+            buffers.input.clear();
+        }
+        self.give_back();
         self.timer = None;
         self.member = None;
         self.pings.give_up();
     }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use sockeye_proto::{ApiMisuse, HandshakeError, PongTimeout, ProtocolError, SendError, UrlError};
+use sockeye_proto::{ApiMisuse, HandshakeError, Message, PongTimeout, ProtocolError, SendError, UrlError};
 
 /// Why a connection was not opened, or has ended otherwise than by a closing handshake.
 #[derive(Debug, thiserror::Error)]
@@ -72,4 +72,16 @@ impl From<SendError> for Error {
             _ => Self::Closed,
         }
     }
+}
+
+/// Why [`Sender::try_send`](crate::Sender::try_send) did not take a message, which is given back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySendError {
+    /// The closing handshake has begun, or the connection has ended.
+    #[error("the connection is closing or closed")]
+    Closed(Message),
+    /// There is no room: [`Config::max_buffered`](crate::Config::max_buffered) bytes wait to be written.
+    #[error("the peer reads slower than it is sent to")]
+    Full(Message),
 }

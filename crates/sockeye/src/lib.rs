@@ -30,12 +30,14 @@
 //!
 //! - [`connect`], [`Client`]: open a connection.
 //! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
-//! - [`WebSocket`]: send and receive [`Message`]s, either end.
+//! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
 //! - [`pair()`]: two WebSockets joined in memory, for tests.
 //!
 //! What decides anything about the protocol is in [`sockeye_proto`], which does no I/O.
 //!
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
+
+#![warn(clippy::unwrap_used)]
 
 mod buffers;
 mod client;
@@ -50,6 +52,7 @@ mod pair;
 mod ping;
 mod server;
 mod socket;
+mod split;
 mod transport;
 
 pub use sockeye_proto::handshake::{Answer, Extension, Request};
@@ -59,10 +62,16 @@ pub use sockeye_proto::{
 };
 
 pub use client::{Client, connect};
-pub use error::{Error, Timeout};
+pub use error::{Error, Timeout, TrySendError};
 pub use handshake::Handshake;
 pub use incoming::{HttpConnection, Incoming, accept};
 pub use pair::{pair, pair_with};
 pub use ping::Ping;
 pub use server::Server;
 pub use socket::WebSocket;
+pub use split::{Receiver, Sender};
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -16,6 +16,7 @@ use crate::driver::Driver;
 use crate::error::Error;
 use crate::handshake::Handshake;
 use crate::ping::Ping;
+use crate::split::{self, Receiver, Sender};
 use crate::transport::Transport;
 
 /// A WebSocket connection, whichever end, whatever transport.
@@ -193,12 +194,39 @@ impl WebSocket {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        loop {
-            match ready!(self.driver.poll_event(cx))? {
-                Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
-                Some(_) => {}
-                None => return Poll::Ready(Ok(None)),
-            }
+        poll_message(&mut self.driver, cx)
+    }
+
+    /// Splits into two halves, for two tasks: one that sends, to be cloned for more, and one that receives.
+    ///
+    /// A whole WebSocket in a `tokio::select!` does as well for one task, without the lock that the halves share.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), sockeye::Error> {
+    /// # let (ws, mut peer) = sockeye::pair();
+    /// let (sender, mut receiver) = ws.split();
+    /// tokio::spawn(async move { while let Ok(Some(_message)) = receiver.recv().await {} });
+    /// sender.send("hello").await?;
+    /// # assert!(peer.recv().await?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn split(self) -> (Sender, Receiver) {
+        split::split(self.driver, self.handshake)
+    }
+}
+
+/// The next message of a driver: control frames are passed over.
+pub(crate) fn poll_message(
+    driver: &mut Driver,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Option<Message>, Error>> {
+    loop {
+        match ready!(driver.poll_event(cx))? {
+            Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
+            Some(_) => {}
+            None => return Poll::Ready(Ok(None)),
         }
     }
 }

@@ -81,8 +81,7 @@ async fn send_dropped_at_every_poll_point_sends_all_or_nothing() {
 #[tokio::test]
 async fn close_dropped_at_every_poll_point_closes_once() {
     let (client, server) = tokio::io::duplex(64);
-    let (mut client, mut server) =
-        open(Trickle::new(client), Trickle::new(server), Config::default()).await;
+    let (mut client, mut server) = open(Trickle::new(client), Trickle::new(server), Config::default()).await;
     let receiving = tokio::spawn(async move {
         let mut events = Vec::new();
         while let Some(event) = server.recv_event().await.unwrap() {
@@ -104,8 +103,7 @@ async fn close_dropped_at_every_poll_point_closes_once() {
 #[tokio::test]
 async fn opening_dropped_is_given_up() {
     let (client, server) = tokio::io::duplex(64);
-    let dropped =
-        poll_once(sockeye::Client::new().connect_over(Trickle::new(client), "ws://test/")).await;
+    let dropped = poll_once(sockeye::Client::new().connect_over(Trickle::new(client), "ws://test/")).await;
     assert!(dropped.is_none());
     let error = sockeye::accept(server).await.unwrap_err();
     assert!(matches!(error, Error::Handshake(_)), "{error}");

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use sockeye::{
-    Answer, Client, Config, Error, HandshakeError, HeaderMap, HeaderValue, Incoming, Server, StatusCode, connect,
-    header,
+    Answer, Client, Config, Error, HandshakeError, HeaderMap, HeaderValue, Incoming, Server, StatusCode,
+    connect, header,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -174,7 +174,10 @@ async fn pages_of_other_origins_are_refused_unless_let_in() {
     assert!(connect(&server.url()).await.is_ok(), "who sends no origin is not a page");
     let same = HeaderValue::from_str(&format!("http://{}", server.address)).unwrap();
     assert!(Client::new().origin(same).connect(&server.url()).await.is_ok());
-    assert_eq!(refused(page("https://evil.example").connect(&server.url()).await).status, StatusCode::FORBIDDEN);
+    assert_eq!(
+        refused(page("https://evil.example").connect(&server.url()).await).status,
+        StatusCode::FORBIDDEN
+    );
     assert_eq!(refused(page("null").connect(&server.url()).await).status, StatusCode::FORBIDDEN);
     server.stop().await;
 

@@ -200,7 +200,10 @@ fn parse_version(version: &[u8]) -> Result<Version, HandshakeError> {
 /// Parses `count` lines of header fields and the empty line behind them.
 fn parse_fields(block: &[u8], count: usize, limit: usize) -> Result<HeaderMap, HandshakeError> {
     let mut fields = vec![httparse::EMPTY_HEADER; count];
-    // A folded line is refused, as RFC 9112 section 5.2 has it for servers; clients do so here too.
+    // RFC 9112 section 5.2: "A server that receives an obs-fold in a request message that is not within a "message/http"
+    // container MUST either reject the message by sending a 400 (Bad Request), preferably with a representation explaining that
+    // obsolete line folding is unacceptable, or replace each received obs-fold with one or more SP octets"; httparse rejects it,
+    // and so does our client.
     let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(block, &mut fields) else {
         return Err(HandshakeError::HttpSyntax("a line that is no header field"));
     };
@@ -396,24 +399,24 @@ pub(super) fn put_field(output: &mut BytesMut, name: &str, value: impl AsRef<[u8
     output.put_slice(b"\r\n");
 }
 
-/// Writes header fields, their names in the usual capitals, which some servers need.
+/// Writes header fields, their names in the usual capitals, which some peers need.
 pub(super) fn put_fields<'a>(
     output: &mut BytesMut,
     fields: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
 ) {
     for (name, value) in fields {
-        let mut starts_word = true;
-        let name: String = name
-            .as_str()
-            .chars()
-            .map(|c| {
-                let c = if starts_word { c.to_ascii_uppercase() } else { c };
-                starts_word = c == '-';
-                c
-            })
-            .collect();
-        put_field(output, &name, value);
+        put_field(output, &capitals(name.as_str()), value);
     }
+}
+
+fn capitals(name: &str) -> String {
+    let mut starts_word = true;
+    let capital = |c: char| {
+        let written = if starts_word { c.to_ascii_uppercase() } else { c };
+        starts_word = c == '-';
+        written
+    };
+    name.chars().map(capital).collect::<String>().replace("Websocket", "WebSocket")
 }
 
 /// Writes a whole response behind which the connection is to be closed.
@@ -514,13 +517,15 @@ mod tests {
 
     #[test]
     fn names_are_written_in_capitals() {
-        let mut headers = HeaderMap::new();
-        for name in ["x", "user-agent", "x--y-", "1a-2b"] {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
+        for (name, written) in [
+            ("x", "X"),
+            ("user-agent", "User-Agent"),
+            ("x--y-", "X--Y-"),
+            ("1a-2b", "1a-2b"),
+            ("sec-websocket-version", "Sec-WebSocket-Version"),
+        ] {
+            assert_eq!(capitals(name), written);
         }
-        let mut output = BytesMut::new();
-        put_fields(&mut output, &headers);
-        assert_eq!(output, "X: v\r\nUser-Agent: v\r\nX--Y-: v\r\n1a-2b: v\r\n");
     }
 
     #[test]

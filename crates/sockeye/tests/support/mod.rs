@@ -58,11 +58,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Trickle<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Trickle<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(hesitate(&mut self.write_next, cx));
         Pin::new(&mut self.stream).poll_write(cx, &bytes[..1])
     }
