@@ -101,7 +101,8 @@ impl Connection {
         &self.config
     }
 
-    /// Takes the next event out of `input`; `None` if that needs more bytes, or if nothing can come any more.
+    /// Takes the next event out of `input`; `None` if that needs more bytes, or if nothing can come any more. What it leaves
+    /// in `input` is partly unmasked already: it has to stand there again, in front of the bytes that follow.
     ///
     /// Answers to pings and to the peer's Close are put into `output`. `now` is asked only when a closing handshake
     /// comes to its end.
@@ -133,6 +134,7 @@ impl Connection {
                     self.send.close(code.as_ref(), &self.config, output);
                 }
                 self.close.received(frame.clone(), &self.config, now());
+                self.receive = Receive::new(self.role);
             }
             Ok(_) => {}
             Err(error) => {
@@ -144,6 +146,7 @@ impl Connection {
                     self.send.close(Some(&frame), &self.config, output);
                 }
                 self.close.failed(&self.config, now());
+                self.receive = Receive::new(self.role);
                 input.clear();
             }
         }
@@ -231,8 +234,9 @@ impl Connection {
         match self.keepalive.due(&self.config, now) {
             Due::Nothing => Ok(()),
             Due::Ping => {
-                // Only a connection without a closing deadline pings after its Close, and it must not.
-                if self.close.may_send() {
+                // Only a connection without a closing deadline gets here after its Close, behind which nothing goes. And pings to a peer
+                // that does not read must not pile up: what waits to be written asks for a sign of life as well.
+                if self.close.may_send() && output.remaining() < self.config.max_buffered.max(1) {
                     let sent = self.send.control(Opcode::Ping, b"", &self.config, output);
                     debug_assert!(sent.is_ok(), "an empty payload fits");
                 }

@@ -131,7 +131,7 @@ impl FrameHeader {
     /// Writes the header, at most [`MAX_HEADER`] bytes.
     pub fn write(&self, output: &mut impl BufMut) {
         let masked = u8::from(self.mask.is_some()) << 7;
-        output.put_u8(u8::from(self.fin) << 7 | self.rsv << 4 | self.opcode.bits());
+        output.put_u8(u8::from(self.fin) << 7 | (self.rsv & 0x7) << 4 | self.opcode.bits());
         if let Ok(short @ 0..=0x7D) = u8::try_from(self.length) {
             output.put_u8(masked | short);
         } else if let Ok(medium) = u16::try_from(self.length) {

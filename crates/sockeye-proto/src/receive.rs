@@ -54,7 +54,7 @@ impl Receive {
         self.gathered.capacity()
     }
 
-    /// How many bytes the input must hold, at least, before anything new can come of it.
+    /// How long the input must get before the frame in hand is whole.
     pub(crate) fn wanted(&self) -> usize {
         match &self.frame {
             Some(frame) if frame.opcode.is_control() || self.is_whole(frame) => frame.length,
@@ -63,7 +63,7 @@ impl Receive {
         }
     }
 
-    /// Whether a whole frame stands at the start of `input`; one that breaks the rules counts, being something to tell.
+    /// Whether a whole frame stands at the start of `input`; a header that breaks the rules counts, being something to tell.
     pub(crate) fn has_frame(&self, input: &[u8]) -> bool {
         if self.frame.is_some() {
             return input.len() >= self.wanted();
@@ -171,7 +171,8 @@ impl Receive {
             self.frame = Some(frame);
             return Ok(None);
         }
-        let payload = input.split_to(frame.length).freeze();
+        // An empty slice would keep the whole block from being used again.
+        let payload = if here == 0 { Bytes::new() } else { input.split_to(here).freeze() };
         Ok(Some((frame, payload)))
     }
 

@@ -7,6 +7,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use bytes::Buf;
+use sockeye_proto::frame::MAX_HEADER;
 use sockeye_proto::{Bytes, BytesMut, Config, Event, Message, ProtocolError as Error, Role, SendError};
 use support::{
     BINARY, CLOSE, CONTINUATION, End, Frame, KEY, PING, PONG, Pair, ROLES, TEXT, close_frame, close_payload,
@@ -360,6 +361,30 @@ fn a_big_payload_of_a_server_is_queued_as_it_is() {
     let mut slices = [IoSlice::new(&[]); 4];
     assert_eq!(server.output.chunks_vectored(&mut slices), 2);
     assert_eq!(slices[1].as_ptr(), payload.as_ptr());
+}
+
+#[test]
+fn the_input_wanted_is_enough_and_no_more_for_a_payload() {
+    for (name, frame) in [("text", frame(TEXT, [b'a'; 300])), ("ping", frame(PING, [0; 100]))] {
+        for role in ROLES {
+            let mut end = End::new(role, &config(|_| {}));
+            assert_eq!(end.connection.input_wanted(), MAX_HEADER, "{role:?}, {name}");
+            let (length, bytes) = (frame.payload.len(), frame.clone().to(role));
+            let (head, payload) = bytes.split_at(bytes.len() - length);
+            end.feed(head);
+            end.feed(&payload[..1]);
+            assert_eq!(end.connection.input_wanted(), length, "{role:?}, {name}");
+            end.feed(&payload[1..]);
+            assert_eq!(
+                (end.events.len(), end.connection.input_wanted()),
+                (1, MAX_HEADER),
+                "{role:?}, {name}"
+            );
+        }
+    }
+    let mut client = End::client();
+    client.feed(&frame(BINARY, [0; 300]).part().bytes()[..104]);
+    assert_eq!(client.connection.input_wanted(), 200, "what has come of a fragment is taken already");
 }
 
 #[test]

@@ -186,6 +186,10 @@ impl Subject {
                     input,
                     wanted
                 );
+                prop_assert!(
+                    !self.end.connection.has_frame(&self.end.input),
+                    "all that can be had was taken"
+                );
                 let limit = self.end.connection.config().max_frame_size + MAX_HEADER;
                 prop_assert!(wanted <= limit, "{} bytes are wanted", wanted);
             }

@@ -64,9 +64,15 @@ impl Buffers {
         let length = self.input.len();
         // A block in which somebody still holds a message cannot be used again: it is freed with that message.
         if self.input.capacity() < BLOCK && !self.input.try_reclaim(BLOCK - length) {
-            let mut block = BytesMut::with_capacity(BLOCK);
-            block.extend_from_slice(&self.input);
-            self.input = block;
+            let mut spare = rent();
+            if !spare.input.try_reclaim(BLOCK) {
+                spare.input = BytesMut::with_capacity(BLOCK);
+            }
+            spare.input.extend_from_slice(&self.input);
+            if !self.output.has_remaining() {
+                self.output = std::mem::take(&mut spare.output);
+            }
+            self.input = spare.input;
         }
         if length == self.input.capacity() {
             self.input.reserve(wanted.saturating_sub(length).clamp(1, length));
@@ -93,6 +99,19 @@ mod tests {
         let mut buffers = rent();
         buffers.make_room(0);
         assert_eq!(buffers.input.as_ptr(), start);
+    }
+
+    #[test]
+    fn what_was_put_aside_goes_on_in_rented_memory() {
+        POOL.take();
+        let mut buffers = rent();
+        buffers.make_room(0);
+        let start = buffers.input.as_ptr();
+        give_back(buffers);
+        let mut aside = Buffers { input: BytesMut::from(&b"unfinished"[..]), output: Output::new() };
+        aside.make_room(0);
+        assert_eq!((&aside.input[..], aside.input.as_ptr()), (&b"unfinished"[..], start));
+        assert_eq!(POOL.take().len(), 0);
     }
 
     #[test]

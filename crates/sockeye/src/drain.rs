@@ -1,8 +1,9 @@
 //! Closing every connection of a server at once.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// The connections of one server, and whether they are to be closed.
 #[derive(Debug, Default)]
@@ -60,6 +61,11 @@ impl Member {
         }
         // After the waker is in place: whoever closes either finds it or has set this before.
         self.drain.closing.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it is time to close.
+    pub(crate) async fn closing(&mut self) {
+        poll_fn(|cx| if self.is_closing(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
 

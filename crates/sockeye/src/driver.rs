@@ -29,7 +29,7 @@ const ASIDE: usize = 4 << 10;
 /// The most slices that one write takes.
 const SLICES: usize = 16;
 
-/// After so many messages out of memory the task gives way, if the runtime says that it is time.
+/// After so many events and reads the task gives way, if the runtime says that it is time.
 const TURN: u8 = 32;
 
 pub(crate) struct Driver {
@@ -47,7 +47,7 @@ pub(crate) struct Driver {
     failure: Option<Box<Error>>,
     /// Since which tick of the clock a message waits for others to be written with.
     waiting_since: Option<coarsetime::Instant>,
-    /// How many messages out of memory are left in this turn.
+    /// How many events and reads are left in this turn.
     turn: u8,
     /// Whether our side of the byte stream is ended.
     shut: bool,
@@ -104,18 +104,13 @@ impl Driver {
 
     /// The next event; `None` once the connection has ended, an error if it did not end by a closing handshake.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
-        if self.turn == 0 {
-            // Without this, a peer that sends faster than we handle would keep the thread to itself.
-            ready!(coop::poll_proceed(cx)).made_progress();
-            self.turn = TURN;
-        }
         // A reply waits for at most one further run of the user's code, which may have been long.
         if self.waiting_since.is_some_and(|tick| tick != coarsetime::Instant::now()) {
             let _ = self.poll_write(cx);
         }
         loop {
+            ready!(self.poll_turn(cx));
             if let Some(event) = self.next_event() {
-                self.turn -= 1;
                 self.give_back();
                 return Poll::Ready(Ok(Some(event)));
             }
@@ -132,7 +127,6 @@ impl Driver {
                 self.release(cx);
                 return Poll::Ready(self.failure.take().map_or(Ok(None), |error| Err(*error)));
             }
-            self.turn = TURN;
             match self.poll_read(cx) {
                 // A peer that sends for ever must not put off the end of a closing handshake.
                 Poll::Ready(()) if !self.connection.is_open() => self.handle_deadline(),
@@ -140,6 +134,20 @@ impl Driver {
                 Poll::Pending => ready!(self.poll_timer(cx)),
             }
         }
+    }
+
+    /// Gives way from time to time: a peer that sends faster than we handle would keep the thread to itself.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.turn == 0 {
+            let Poll::Ready(proceed) = coop::poll_proceed(cx) else {
+                let _ = self.poll_write(cx);
+                return Poll::Pending;
+            };
+            proceed.made_progress();
+            self.turn = TURN;
+        }
+        self.turn -= 1;
+        Poll::Ready(())
     }
 
     /// Waits for room for another message.
@@ -164,7 +172,7 @@ impl Driver {
 
     /// Whether another message may be encoded.
     pub(crate) fn has_room(&self) -> bool {
-        self.buffered_amount() < self.connection.config().max_buffered
+        self.buffered_amount() < self.connection.config().max_buffered.max(1)
     }
 
     /// Encodes a message; call it when there is [room](Self::has_room).

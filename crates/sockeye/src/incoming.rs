@@ -44,7 +44,7 @@ pub(crate) struct Policy {
 
 /// What a client wants.
 pub(crate) enum Opening {
-    WebSocket(Box<Incoming>),
+    WebSocket(Incoming),
     Http(HttpConnection),
 }
 
@@ -54,10 +54,17 @@ impl Opening {
         mut transport: Transport,
         peer: Option<SocketAddr>,
         policy: Policy,
-        member: Option<Member>,
+        mut member: Option<Member>,
     ) -> Result<Self, Error> {
         let mut input = BytesMut::new();
-        let opening = read_head(&mut transport, &mut input, &policy.config);
+        let opening = async {
+            tokio::select! {
+                biased;
+                head = read_head(&mut transport, &mut input, &policy.config) => head,
+                // A server that goes down waits for no request: browsers open connections that they may never use.
+                () = closing(member.as_mut()) => Err(Error::Closed),
+            }
+        };
         let head = match within(policy.config.open_timeout, opening).await {
             Ok(head) => head,
             Err(error) => return Err(refuse(&mut transport, &policy.config, error).await),
@@ -71,12 +78,21 @@ impl Opening {
             Ok(request) => request,
             Err(error) => return Err(refuse(&mut transport, &policy.config, error.into()).await),
         };
-        let incoming = Incoming { transport, input, request, peer, policy, member };
-        if incoming.policy.origins.allow(incoming.request.origin(), incoming.request.host()) {
-            return Ok(Self::WebSocket(Box::new(incoming)));
+        let allowed = policy.origins.allow(request.origin(), request.host());
+        let incoming = Incoming(Box::new(Parts { transport, input, request, peer, policy, member }));
+        if allowed {
+            return Ok(Self::WebSocket(incoming));
         }
         incoming.reject(StatusCode::FORBIDDEN, "This origin may not connect.\n").await?;
         Err(Error::Closed)
+    }
+}
+
+/// Waits until the server goes down, if the connection is a server's.
+async fn closing(member: Option<&mut Member>) {
+    match member {
+        Some(member) => member.closing().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -122,7 +138,11 @@ async fn finish(transport: &mut Transport, bytes: &[u8], config: &Config) {
 
 /// A valid opening handshake (RFC 6455 section 4.2.1): look at it, then [`accept`](Self::accept) or
 /// [`reject`](Self::reject) it. Dropped, it ends the connection without an answer.
-pub struct Incoming {
+///
+/// It is as small as a pointer, so that the future of a handler does not keep room for it while the connection lives.
+pub struct Incoming(Box<Parts>);
+
+struct Parts {
     transport: Transport,
     input: BytesMut,
     request: Request,
@@ -139,43 +159,43 @@ impl Incoming {
     {
         let policy = Policy { config: Arc::new(config), origins: Arc::default() };
         match Box::pin(Opening::read(Transport::new(stream), None, policy, None)).await? {
-            Opening::WebSocket(incoming) => Ok(*incoming),
+            Opening::WebSocket(incoming) => Ok(incoming),
             Opening::Http(connection) => Err(connection.refuse().await),
         }
     }
 
     /// The request: path, query, header fields, cookies, origin, the subprotocols offered.
     pub fn request(&self) -> &Request {
-        &self.request
+        &self.0.request
     }
 
     /// The path asked for, such as `/chat`.
     pub fn path(&self) -> &str {
-        self.request.path()
+        self.0.request.path()
     }
 
     /// The request's header fields.
     pub fn headers(&self) -> &HeaderMap {
-        self.request.headers()
+        self.0.request.headers()
     }
 
     /// The peer's address, if the connection came to a [`Server`](crate::Server).
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer
+        self.0.peer
     }
 
     /// Accepts, with no subprotocol and no header fields of ours.
     pub async fn accept(self) -> Result<WebSocket, Error> {
-        self.accept_with(Answer::default()).await
+        Box::pin(self.0.accept(Answer::default())).await
     }
 
     /// Accepts with the first subprotocol the client offered that is among `supported`, or with none
     /// (RFC 6455 section 4.2.2).
     pub async fn accept_subprotocol(self, supported: &[&str]) -> Result<WebSocket, Error> {
-        let mut offered = self.request.subprotocols().iter();
+        let mut offered = self.0.request.subprotocols().iter();
         let subprotocol = offered.find(|name| supported.contains(&name.as_str())).cloned();
         let answer = Answer { subprotocol, ..Answer::default() };
-        self.accept_with(answer).await
+        Box::pin(self.0.accept(answer)).await
     }
 
     /// Accepts with an answer of the caller's: subprotocol, extensions, header fields (RFC 6455 section 4.2.2).
@@ -185,7 +205,36 @@ impl Incoming {
     /// [`Error::Handshake`] if the answer names what the client did not offer, or a header field that is not the caller's: the
     /// connection is ended without an answer then.
     pub async fn accept_with(self, answer: Answer) -> Result<WebSocket, Error> {
-        let Self { mut transport, input, request, policy, member, .. } = self;
+        Box::pin(self.0.accept(answer)).await
+    }
+
+    /// Rejects with an HTTP status and a plain text for the body.
+    pub async fn reject(self, status: StatusCode, body: &str) -> Result<(), Error> {
+        let text = HeaderMap::from_iter([(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        )]);
+        self.reject_with(status, &text, body.as_bytes()).await
+    }
+
+    /// Rejects with an HTTP status, header fields and a body.
+    pub async fn reject_with(
+        self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<(), Error> {
+        let Parts { mut transport, policy, .. } = *self.0;
+        let mut response = BytesMut::new();
+        handshake::reject(status, headers, body, &mut response)?;
+        Box::pin(finish(&mut transport, &response, &policy.config)).await;
+        Ok(())
+    }
+}
+
+impl Parts {
+    async fn accept(self: Box<Self>, answer: Answer) -> Result<WebSocket, Error> {
+        let Self { mut transport, input, request, policy, member, .. } = *self;
         let mut response = BytesMut::new();
         request.accept(&answer, &mut response)?;
         within(policy.config.open_timeout, write(&mut transport, &response)).await?;
@@ -200,28 +249,6 @@ impl Incoming {
             extensions: answer.extensions,
         };
         Ok(WebSocket::new(transport, Role::Server, policy.config, input, handshake, member))
-    }
-
-    /// Rejects with an HTTP status and a plain text for the body.
-    pub async fn reject(self, status: StatusCode, body: &str) -> Result<(), Error> {
-        let text = HeaderMap::from_iter([(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        )]);
-        self.reject_with(status, &text, body.as_bytes()).await
-    }
-
-    /// Rejects with an HTTP status, header fields and a body.
-    pub async fn reject_with(
-        mut self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> Result<(), Error> {
-        let mut response = BytesMut::new();
-        handshake::reject(status, headers, body, &mut response)?;
-        finish(&mut self.transport, &response, &self.policy.config).await;
-        Ok(())
     }
 }
 

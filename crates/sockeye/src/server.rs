@@ -130,7 +130,7 @@ impl Server {
             connections.spawn(async move {
                 // Boxed, or the task would keep the opening's size for as long as the connection lives.
                 match Box::pin(open(stream, peer, policy, member)).await {
-                    Ok(Opening::WebSocket(incoming)) => drop(handler(*incoming).await),
+                    Ok(Opening::WebSocket(incoming)) => drop(handler(incoming).await),
                     Ok(Opening::Http(connection)) => match http {
                         Some(http) => http(connection).await,
                         None => drop(connection.refuse().await),

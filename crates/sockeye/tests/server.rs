@@ -243,6 +243,19 @@ async fn going_down_closes_each_connection_with_1001() {
 }
 
 #[tokio::test]
+async fn going_down_waits_for_no_request() {
+    let mut config = Config::default();
+    (config.open_timeout, config.close_timeout) = (None, None);
+    let server = serve(|server| server.config(config), echo).await;
+    let _idle = TcpStream::connect(server.address).await.unwrap();
+    let mut begun = TcpStream::connect(server.address).await.unwrap();
+    begun.write_all(b"GET / HT").await.unwrap();
+    // Connections are accepted in order: those two are.
+    assert!(connect(&server.url()).await.is_ok());
+    tokio::time::timeout(std::time::Duration::from_secs(10), server.stop()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_handler_that_never_ends_does_not_hold_the_server() {
     let mut config = Config::default();
     config.close_timeout = Some(std::time::Duration::ZERO);

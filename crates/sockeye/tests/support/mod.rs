@@ -4,6 +4,8 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use sockeye::{Client, Config, Incoming, WebSocket};
@@ -82,4 +84,42 @@ where
     let accepting = async { Incoming::read(server, config).await?.accept().await };
     let (client, server) = tokio::join!(opening.connect_over(client, "ws://test/"), accepting);
     (client.unwrap(), server.unwrap())
+}
+
+/// A byte stream that counts the writes that reach it.
+pub(crate) struct Counted<S> {
+    stream: S,
+    writes: Arc<AtomicUsize>,
+}
+
+impl<S> Counted<S> {
+    pub(crate) fn new(stream: S) -> (Self, Arc<AtomicUsize>) {
+        let writes = Arc::default();
+        (Self { stream, writes: Arc::clone(&writes) }, writes)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
