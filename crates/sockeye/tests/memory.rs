@@ -110,6 +110,10 @@ fn an_idle_connection_holds_little() {
     assert!(each <= 4500, "{each} bytes for each connection");
 }
 
+fn size_of_output<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+    size_of::<F>()
+}
+
 #[test]
 fn a_connection_is_small() {
     let size = size_of::<WebSocket>();
@@ -121,21 +125,18 @@ fn a_connection_is_small() {
         }
         Ok::<_, Error>(())
     };
-    fn size_of_output<A, F: Future>(_: impl Fn(A) -> F) -> usize {
-        size_of::<F>()
-    }
-    let size = size_of_output(|incoming| handler(incoming));
+    let size = size_of_output(handler);
     assert!(size <= 1100, "the simplest handler's future has {size} bytes");
 }
 
 /// What a server holds at the most while `bytes` are sent to it over and over, and it only receives.
-fn held_by_a_flood(config: Config, bytes: Vec<u8>, times: usize) -> u64 {
+fn held_by_a_flood(config: Config, bytes: &[u8], times: usize) -> u64 {
     let flood = async {
         let (mut client, mut server) = raw_client(config).await;
         let receiving = tokio::spawn(async move { while let Ok(Some(_)) = server.recv().await {} });
         for _ in 0..times {
             // The peer never reads.
-            if tokio::time::timeout(Duration::from_secs(1), client.write_all(&bytes)).await.is_err() {
+            if tokio::time::timeout(Duration::from_secs(1), client.write_all(bytes)).await.is_err() {
                 break;
             }
         }
@@ -174,7 +175,7 @@ fn floods_do_not_grow_memory() {
         ),
     ];
     for (name, bytes, times) in cases {
-        let held = held_by_a_flood(Config::default(), bytes, times);
+        let held = held_by_a_flood(Config::default(), &bytes, times);
         assert!(held <= BUFFERS + (64 << 10), "a flood of {name} holds {held} bytes");
     }
 }

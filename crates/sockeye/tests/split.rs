@@ -99,7 +99,7 @@ async fn when_the_receiver_is_dropped_senders_go_on_and_answer() {
         for _ in 0..100 {
             to_client.send(vec![2; 90]).await.unwrap();
         }
-        to_client.ping()
+        (to_client.ping(),)
     });
     for _ in 0..100 {
         timeout(LONG, sender.send(vec![1; 90])).await.expect("stuck").unwrap();
@@ -110,7 +110,7 @@ async fn when_the_receiver_is_dropped_senders_go_on_and_answer() {
         while ping.is_none() {
             sender.send("still here").await.unwrap();
             sender.flush().await.unwrap();
-            ping = poll_once(&mut flooding).await.map(Result::unwrap);
+            ping = poll_once(&mut flooding).await.map(|flooded| flooded.unwrap().0);
             tokio::task::yield_now().await;
         }
     })
