@@ -17,7 +17,7 @@ use crate::mask;
 pub struct Config {
     /// The longest message accepted, in payload bytes; a longer one fails the connection with 1009. 16 MiB.
     pub max_message_size: usize,
-    /// The longest frame accepted, in payload bytes; a longer one fails the connection with 1009. 16 MiB.
+    /// The longest data frame accepted, in payload bytes; a longer one fails the connection with 1009. 16 MiB.
     pub max_frame_size: usize,
     /// The most frames that one message may come in; one more fails the connection with 1009. 262,144.
     pub max_fragments: u32,

@@ -14,13 +14,13 @@ use crate::utf8::valid_prefix;
 /// The receiving half of a connection's state.
 ///
 /// A message in one frame is unmasked, checked and cut out where it was read, so that its payload is never copied. A
-/// message in several frames is gathered in `gathered`, piece by piece as the bytes come.
+/// message in several frames is gathered piece by piece, as the bytes come.
 #[derive(Debug)]
 pub(crate) struct Receive {
     role: Role,
     frame: Option<Frame>,
-    message: Option<Fragmented>,
-    gathered: BytesMut,
+    /// Boxed, since most connections hold no such message most of the time.
+    message: Option<Box<Fragmented>>,
     /// How far the text of the message in hand is checked.
     checked: usize,
 }
@@ -42,16 +42,17 @@ struct Frame {
 struct Fragmented {
     text: bool,
     fragments: u32,
+    payload: BytesMut,
 }
 
 impl Receive {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, frame: None, message: None, gathered: BytesMut::new(), checked: 0 }
+        Self { role, frame: None, message: None, checked: 0 }
     }
 
     /// How many bytes of memory the message in hand takes, beside the input.
     pub(crate) fn held(&self) -> usize {
-        self.gathered.capacity()
+        self.message.as_ref().map_or(0, |message| message.payload.capacity())
     }
 
     /// How long the input must get before the frame in hand is whole.
@@ -120,17 +121,17 @@ impl Receive {
             (Role::Client, Some(_)) => return Err(ProtocolError::Masked),
             _ => {}
         }
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
         if !header.opcode.is_control() {
             self.check_sequence(&header, config)?;
-        }
-        let limit = config.max_frame_size;
-        let length = usize::try_from(header.length).ok().filter(|length| *length <= limit);
-        let Some(length) = length else {
-            return Err(ProtocolError::FrameTooBig { length: header.length, limit });
-        };
-        if !header.opcode.is_control() && length > config.max_message_size.saturating_sub(self.gathered.len())
-        {
-            return Err(ProtocolError::MessageTooBig { limit: config.max_message_size });
+            if length > config.max_frame_size {
+                let limit = config.max_frame_size;
+                return Err(ProtocolError::FrameTooBig { length: header.length, limit });
+            }
+            let before = self.message.as_ref().map_or(0, |message| message.payload.len());
+            if length > config.max_message_size.saturating_sub(before) {
+                return Err(ProtocolError::MessageTooBig { limit: config.max_message_size });
+            }
         }
         Ok(Some(Frame { fin: header.fin, opcode: header.opcode, length, key: header.mask, done: 0 }))
     }
@@ -183,24 +184,26 @@ impl Receive {
         input: &mut BytesMut,
     ) -> Result<Option<(Frame, Bytes)>, ProtocolError> {
         let text = frame.opcode == Opcode::Text;
-        let message = self.message.get_or_insert(Fragmented { text, fragments: 1 });
+        let message = self
+            .message
+            .get_or_insert_with(|| Box::new(Fragmented { text, fragments: 1, payload: BytesMut::new() }));
         let count = input.len().min(frame.length - frame.done);
         if let Some(key) = &mut frame.key {
             *key = mask(&mut input[..count], *key);
         }
         frame.done += count;
-        self.gathered.extend_from_slice(&input[..count]);
+        message.payload.extend_from_slice(&input[..count]);
         input.advance(count);
         if message.text {
-            let valid = valid_prefix(&self.gathered[self.checked..]).ok_or(ProtocolError::TextNotUtf8)?;
-            self.checked += valid;
+            let unchecked = &message.payload[self.checked..];
+            self.checked += valid_prefix(unchecked).ok_or(ProtocolError::TextNotUtf8)?;
         }
         if frame.done < frame.length {
             self.frame = Some(frame);
             return Ok(None);
         }
-        let whole = if frame.fin { std::mem::take(&mut self.gathered).freeze() } else { Bytes::new() };
-        Ok(Some((frame, whole)))
+        let whole = if frame.fin { std::mem::take(&mut message.payload) } else { BytesMut::new() };
+        Ok(Some((frame, whole.freeze())))
     }
 
     /// What a whole frame means: an event, or nothing if its message goes on.

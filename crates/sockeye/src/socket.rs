@@ -37,6 +37,8 @@ use crate::transport::Transport;
 /// # Ok(())
 /// # }
 /// ```
+// `recv` and `send` are plain functions that give a `poll_fn`, and no `async fn`: its future would be three times as big, and
+// is kept by each connection's task.
 pub struct WebSocket {
     driver: Driver,
     handshake: Option<Box<Handshake>>,
@@ -65,14 +67,14 @@ impl WebSocket {
     /// [`Error::Protocol`] if the peer broke the protocol or a limit (it was sent a Close frame that says so),
     /// [`Error::Timeout`] if it is dead, [`Error::Io`] if the connection was lost. Messages that came before are delivered
     /// first. An error is told once; then comes `None`.
-    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
+        poll_fn(|cx| self.poll_recv(cx))
     }
 
     /// Like [`recv`](Self::recv), but tells of control frames too: pings (answered already), pongs, and the
     /// peer's Close (answered already).
-    pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
-        poll_fn(|cx| self.driver.poll_event(cx)).await
+    pub fn recv_event(&mut self) -> impl Future<Output = Result<Option<Event>, Error>> {
+        poll_fn(|cx| self.driver.poll_event(cx))
     }
 
     /// Sends a message: waits for room, encodes, and writes at once what the transport takes.
@@ -86,18 +88,17 @@ impl WebSocket {
     ///
     /// [`Error::Closed`] once the closing handshake has begun (RFC 6455 section 5.5.1), [`Error::Io`] if writing failed. Go on
     /// with [`recv`](Self::recv), for what the peer said before and for how the connection ended.
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+    pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
         let mut message = Some(message.into());
-        poll_fn(|cx| {
+        poll_fn(move |cx| {
             ready!(self.driver.poll_ready(cx))?;
             Poll::Ready(message.take().map_or(Ok(()), |message| self.driver.send(message, cx)))
         })
-        .await
     }
 
     /// Waits until everything encoded is written to the transport. Cancel-safe.
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.driver.poll_flush(cx)).await
+    pub fn flush(&mut self) -> impl Future<Output = Result<(), Error>> {
+        poll_fn(|cx| self.driver.poll_flush(cx))
     }
 
     /// Sends a ping; the future that it gives waits for the pong and holds nothing of `self`, so that
