@@ -27,6 +27,22 @@ use crate::transport::Transport;
 ///
 /// It is also a [`Stream`] of `Result<Message, Error>` and a [`Sink`] of [`Message`]s.
 ///
+/// # When a write reaches the transport
+///
+/// - [`send`](Self::send) writes before it is ready, with one exception: while another whole frame has been read already and
+///   waits for [`recv`](Self::recv), the message waits for the next one, so that the replies to all that came at once are one write.
+/// - What waits is written when no whole frame is left, when it comes to 64 KiB, by the first [`recv`](Self::recv) after the
+///   system's coarse clock has ticked (a few milliseconds), before [`recv`](Self::recv) waits, and by [`flush`](Self::flush). So a reply waits for
+///   at most one further run of your code, however long that is.
+/// - What the transport does not take at once is written by the next call of any kind that is polled.
+/// - Answers to pings and Close frames are written before [`recv`](Self::recv) waits.
+///
+/// # Memory
+///
+/// A connection at rest holds its own few hundred bytes and a timer. While bytes are on their way it rents a block of 64 KiB for
+/// each direction from a pool of the thread's; a message that is longer than that grows the block as it arrives.
+/// [`Config::max_buffered`] bounds what waits to be written: [`send`](Self::send) waits for room, and at most one message goes beyond.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), sockeye::Error> {
