@@ -1,0 +1,217 @@
+//! `sockeye connect`: a line editor on a terminal, a faithful pipe otherwise.
+
+mod input;
+mod pipe;
+mod pump;
+mod show;
+mod terminal;
+
+use std::io::{self, IsTerminal};
+use std::time::Instant;
+
+use sockeye::{CloseInfo, Error, HandshakeError, HeaderMap, Refusal, Side, UrlError, WebSocket, header};
+use tokio::runtime;
+
+use crate::args::Connect;
+use crate::exit::Exit;
+use crate::signals::Interrupts;
+use crate::{complain, tell};
+
+use pump::Pump;
+use show::escaped;
+
+/// How many lines of a refusal's body are told.
+const BODY_LINES: usize = 10;
+
+/// The longest line of a refusal's body that is told whole, in characters.
+const BODY_LINE: usize = 200;
+
+/// How a session has ended.
+struct Ending {
+    /// What ended it on this side, if that decides the exit code: the input or the output failed, or the user wished so.
+    own: Option<Exit>,
+    /// What the connection ended with.
+    result: Result<(), Error>,
+    /// When this side began to close, if it did.
+    closing_since: Option<Instant>,
+    /// Whether there was input that could not be sent any more.
+    has_unsent: bool,
+}
+
+pub(crate) fn run(plan: &Connect) -> Exit {
+    let exit = match runtime::Builder::new_current_thread().enable_all().build() {
+        Err(error) => Err(error),
+        Ok(runtime) => {
+            let exit = runtime.block_on(connect(plan));
+            // A thread may still hang in the resolver, or in a write that nobody reads.
+            runtime.shutdown_background();
+            exit
+        }
+    };
+    exit.unwrap_or_else(|error| {
+        complain(format_args!("cannot start: {error}"));
+        Exit::Other
+    })
+}
+
+async fn connect(plan: &Connect) -> io::Result<Exit> {
+    let mut interrupts = Interrupts::new()?;
+    let opened = tokio::select! {
+        () = interrupts.next() => return Ok(Exit::Interrupted),
+        opened = plan.client.connect(&plan.url) => opened,
+    };
+    let mut ws = match opened {
+        Ok(ws) => ws,
+        Err(error) => {
+            tell_failed_opening(&error, plan);
+            return Ok(Exit::of(&error));
+        }
+    };
+    if plan.verbose {
+        tell_handshake(&ws, &plan.url);
+    }
+    let editor =
+        if io::stdin().is_terminal() && io::stdout().is_terminal() { terminal::Editor::new() } else { None };
+    let is_terminal = editor.is_some();
+    let pump = Pump::new(&mut ws, interrupts);
+    let ending = match editor {
+        Some(editor) => terminal::run(editor, pump, plan).await,
+        None => pipe::run(pump, plan).await,
+    };
+    Ok(tell_ending(&ws, &ending, is_terminal || plan.verbose))
+}
+
+fn tell_ending(ws: &WebSocket, ending: &Ending, told_anyway: bool) -> Exit {
+    let exit = match (&ending.result, ws.close_info()) {
+        (Err(error), _) => {
+            complain(escaped(&error.to_string()));
+            Exit::of(error)
+        }
+        (Ok(()), Some(info)) => {
+            let limit = ws.config().close_timeout;
+            let waited = ending.closing_since.map(|since| since.elapsed());
+            let timed_out = waited.is_some_and(|waited| limit.is_some_and(|limit| waited >= limit));
+            let exit = Exit::of_close(info, timed_out);
+            let has_unsent = ending.has_unsent && ending.own.is_none();
+            if told_anyway || has_unsent || (ending.own.is_none() && exit != Exit::Clean) {
+                tell(describe_close(info, timed_out));
+            }
+            if has_unsent {
+                complain("not all of the input was sent");
+            }
+            if has_unsent && exit == Exit::Clean { Exit::Other } else { exit }
+        }
+        // Given up by a second Ctrl-C.
+        (Ok(()), None) => Exit::Interrupted,
+    };
+    match ending.own {
+        Some(Exit::Other) if exit != Exit::Clean => exit,
+        Some(own) => own,
+        None => exit,
+    }
+}
+
+/// Who closed, the code, the reason, and whether cleanly.
+fn describe_close(info: &CloseInfo, timed_out: bool) -> String {
+    let who = match info.initiator {
+        Side::Local => "closed by us",
+        Side::Peer => "closed by the server",
+    };
+    if !info.clean {
+        let why = if timed_out {
+            "did not answer the Close in time"
+        } else {
+            "ended the connection without a Close"
+        };
+        return format!("{who}, not cleanly (1006): the server {why}");
+    }
+    let code = match info.code.into() {
+        1005u16 => "no code".to_owned(),
+        code => format!("code {code}"),
+    };
+    match info.reason.as_str() {
+        "" => format!("{who}: {code}"),
+        reason => format!("{who}: {code}, {}", escaped(reason)),
+    }
+}
+
+fn tell_handshake(ws: &WebSocket, url: &str) {
+    tell(format_args!("connected to {}", escaped(url)));
+    if let Some(handshake) = ws.handshake() {
+        tell_headers(&handshake.headers);
+    }
+}
+
+fn tell_headers(headers: &HeaderMap) {
+    for (name, value) in headers {
+        tell(format_args!("  {name}: {}", escaped(&String::from_utf8_lossy(value.as_bytes()))));
+    }
+}
+
+fn tell_failed_opening(error: &Error, plan: &Connect) {
+    complain(escaped(&error.to_string()));
+    match error {
+        Error::Handshake(HandshakeError::Refused(refusal)) => tell_refusal(refusal, plan.verbose),
+        Error::Url(error) => {
+            if let Some(better) = better_url(&plan.url, error) {
+                tell(format_args!("Perhaps: sockeye connect {}", escaped(&better)));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn tell_refusal(refusal: &Refusal, verbose: bool) {
+    if verbose {
+        tell_headers(&refusal.headers);
+    } else if let Some(location) = refusal.headers.get(header::LOCATION) {
+        tell(format_args!("  location: {}", escaped(&String::from_utf8_lossy(location.as_bytes()))));
+    }
+    let body = String::from_utf8_lossy(&refusal.body);
+    let mut lines = body.trim().lines();
+    for line in lines.by_ref().take(BODY_LINES) {
+        let cut: String = line.chars().take(BODY_LINE).collect();
+        let rest = if cut.len() < line.len() { "…" } else { "" };
+        tell(format_args!("  {}{rest}", escaped(&cut)));
+    }
+    if lines.next().is_some() || refusal.truncated {
+        tell("  …");
+    }
+}
+
+/// What the user may have meant by a URL that is not one of a WebSocket.
+fn better_url(url: &str, error: &UrlError) -> Option<String> {
+    match (error, url.split_once("://")) {
+        (UrlError::Scheme(scheme), Some((_, rest))) if scheme == "http" => Some(format!("ws://{rest}")),
+        (UrlError::Scheme(scheme), Some((_, rest))) if scheme == "https" => Some(format!("wss://{rest}")),
+        (UrlError::Scheme(_) | UrlError::Syntax(_), None) if !url.is_empty() => {
+            Some(format!("ws://{}", url.trim_start_matches('/')))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_better_url_is_proposed() {
+        let cases = [
+            ("localhost:9000/echo", Some("ws://localhost:9000/echo")),
+            ("127.0.0.1:9000", Some("ws://127.0.0.1:9000")),
+            ("//example.com/", Some("ws://example.com/")),
+            ("http://example.com/a", Some("ws://example.com/a")),
+            ("https://example.com/a", Some("wss://example.com/a")),
+            ("ftp://example.com/", None),
+            ("ws://", None),
+            ("", None),
+        ];
+        for (url, better) in cases {
+            // Whatever is wrong with it, the library says so before it does anything.
+            let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let Err(Error::Url(error)) = runtime.block_on(sockeye::connect(url)) else { panic!("{url}") };
+            assert_eq!(better_url(url, &error).as_deref(), better, "{url}");
+        }
+    }
+}

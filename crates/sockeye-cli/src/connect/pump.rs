@@ -1,0 +1,186 @@
+//! The one loop of both modes: what came, what is to be sent, what the user wishes, whichever is there first.
+
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use sockeye::{CloseCode, Error, Message, WebSocket};
+
+use super::Ending;
+use super::input::Input;
+use crate::exit::Exit;
+use crate::signals::Interrupts;
+
+/// How long more input is waited for when the connection has ended before it.
+const LAST_INPUT: Duration = Duration::from_millis(100);
+
+/// What happens next.
+pub(super) enum Step {
+    /// A message came.
+    Received(Message),
+    /// There is no more input: it has ended, or failed (which was told).
+    InputEnded,
+    /// The connection has ended.
+    Ended,
+}
+
+/// A connection and the user's wishes.
+pub(super) struct Pump<'a> {
+    ws: &'a mut WebSocket,
+    interrupts: Interrupts,
+    /// Whether more input may come.
+    has_input: bool,
+    /// Input that is not sent yet, or could not be sent any more.
+    unsent: Option<Message>,
+    /// Which of the two is asked first: if it were always the same, it could keep the other from ever being asked.
+    input_first: bool,
+    /// How often the user has wished the end: once, to close; twice, not to wait for the end of that either.
+    interrupted: u8,
+    own: Option<Exit>,
+    result: Result<(), Error>,
+    closing_since: Option<Instant>,
+}
+
+impl<'a> Pump<'a> {
+    pub(super) fn new(ws: &'a mut WebSocket, interrupts: Interrupts) -> Self {
+        Self {
+            ws,
+            interrupts,
+            has_input: true,
+            unsent: None,
+            input_first: false,
+            interrupted: 0,
+            own: None,
+            result: Ok(()),
+            closing_since: None,
+        }
+    }
+
+    /// Whether more input may come.
+    pub(super) fn has_input(&self) -> bool {
+        self.has_input
+    }
+
+    /// Whether the closing handshake has begun on this side.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing_since.is_some()
+    }
+
+    /// Whether the user wishes the end: what still comes need not be shown.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupted > 0
+    }
+
+    /// Whether everything sent so far was given to the operating system.
+    pub(super) fn is_written(&self) -> bool {
+        self.ws.buffered_amount() == 0
+    }
+
+    /// Closes with 1000. What still comes is received.
+    pub(super) fn close(&mut self) {
+        self.has_input = false;
+        // If it is closing already, its end comes anyway.
+        if self.ws.start_close(CloseCode::NORMAL_CLOSURE, "").is_ok() {
+            self.closing_since = Some(Instant::now());
+        }
+    }
+
+    /// Closes because of something on this side.
+    pub(super) fn close_for(&mut self, own: Exit) {
+        self.own = Some(own);
+        self.close();
+    }
+
+    /// What happens next. Input is sent on the way; none is taken unless it can be sent at once, so that waiting to send
+    /// never keeps from receiving, and two ends that both wait for room do not wait for each other. `may_receive` is whether
+    /// there is room for a message; an end that the user wishes needs none.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        may_receive: bool,
+        mut poll_input: impl FnMut(&mut Context<'_>) -> Poll<Option<Input>>,
+    ) -> Poll<Step> {
+        if self.poll_interrupt(cx) {
+            return Poll::Ready(Step::Ended);
+        }
+        self.input_first = !self.input_first;
+        if self.input_first
+            && let Some(step) = self.poll_input(cx, &mut poll_input)
+        {
+            return Poll::Ready(step);
+        }
+        if (may_receive || self.is_interrupted())
+            && let Poll::Ready(received) = pin!(self.ws.recv()).poll(cx)
+        {
+            return Poll::Ready(match received {
+                Ok(Some(message)) => Step::Received(message),
+                Ok(None) => Step::Ended,
+                Err(error) => {
+                    self.result = Err(error);
+                    Step::Ended
+                }
+            });
+        }
+        // Receiving has written what could be written, so that there may be room now.
+        self.poll_input(cx, &mut poll_input).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Whether the user wishes the end at once; the first such wish closes the connection.
+    pub(super) fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.interrupted < 2 && self.interrupts.poll(cx).is_ready() {
+            self.interrupt();
+        }
+        self.interrupted == 2
+    }
+
+    fn interrupt(&mut self) {
+        self.interrupted += 1;
+        self.close_for(Exit::Interrupted);
+    }
+
+    fn poll_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll_input: &mut impl FnMut(&mut Context<'_>) -> Poll<Option<Input>>,
+    ) -> Option<Step> {
+        while self.has_input && self.ws.buffered_amount() < self.ws.config().max_buffered {
+            if let Some(message) = &self.unsent {
+                // There is room, so that mostly this is ready at once. If it fails, receiving tells why.
+                match pin!(self.ws.send(message.clone())).poll(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(())) => self.unsent = None,
+                    Poll::Ready(Err(_)) => self.has_input = false,
+                }
+                continue;
+            }
+            match poll_input(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Input::Message(message))) => self.unsent = Some(message),
+                Poll::Ready(Some(Input::Failed(why))) => {
+                    crate::complain(why);
+                    self.own = Some(Exit::Other);
+                    self.has_input = false;
+                    return Some(Step::InputEnded);
+                }
+                Poll::Ready(Some(Input::Interrupted)) => {
+                    self.interrupt();
+                    // Receiving writes the Close, and may have had its turn.
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Ready(None) => {
+                    self.has_input = false;
+                    return Some(Step::InputEnded);
+                }
+            }
+        }
+        None
+    }
+
+    /// The connection has ended; `rest` is the input that was not taken, if more of it comes.
+    pub(super) async fn finish(self, rest: impl Future<Output = Option<Input>>) -> Ending {
+        let more =
+            async { matches!(tokio::time::timeout(LAST_INPUT, rest).await, Ok(Some(Input::Message(_)))) };
+        let has_unsent = self.unsent.is_some() || (self.has_input && more.await);
+        Ending { own: self.own, result: self.result, closing_since: self.closing_since, has_unsent }
+    }
+}

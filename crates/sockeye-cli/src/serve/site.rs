@@ -1,0 +1,184 @@
+//! What the server answers to plain HTTP requests.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
+
+use super::hosts::Hosts;
+
+/// Where the echo is.
+pub(super) const ECHO: &str = "/echo";
+
+/// What a request for anything else is told.
+pub(super) const NOT_FOUND: &str = "\
+Not found. There is:
+
+  /         a page to try a WebSocket with
+  /echo     a WebSocket that sends back what it is sent
+  /healthz  \"ok\", for probes
+";
+
+/// What a request is told in the name of a host that the server does not answer to.
+pub(super) const WRONG_HOST: &str = "\
+This server does not answer to that host name (sockeye serve --allow-host HOST makes it).
+";
+
+const PAGE: &str = include_str!("../page/index.html");
+
+/// What is served at one address.
+pub(super) struct Site {
+    hosts: Hosts,
+    /// The part of the page's Content-Security-Policy that is always the same.
+    policy: String,
+}
+
+impl Site {
+    pub(super) fn new(hosts: Hosts) -> Self {
+        Self { hosts, policy: page_policy(PAGE) }
+    }
+
+    /// Whether the server answers to the authority that was asked for.
+    pub(super) fn answers_to(&self, authority: &str) -> bool {
+        self.hosts.allow(authority)
+    }
+
+    pub(super) fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let host = match asked_host(request) {
+            Ok(host) => host,
+            Err(wrong) => return text(StatusCode::BAD_REQUEST, wrong.into()),
+        };
+        // Without a host it is an HTTP/1.0 probe: no browser sends such a request.
+        if host.is_some_and(|host| !self.answers_to(host)) {
+            return text(StatusCode::MISDIRECTED_REQUEST, WRONG_HOST.into());
+        }
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match request.uri().path() {
+            "/" | ECHO | "/healthz" if !is_read => {
+                let body = format!("The method {} is not for this.\n", request.method());
+                with(text(StatusCode::METHOD_NOT_ALLOWED, body), header::ALLOW, "GET, HEAD")
+            }
+            "/" => self.page(host),
+            ECHO => how_to_connect(host.unwrap_or("HOST")),
+            "/healthz" => text(StatusCode::OK, "ok\n".into()),
+            _ => text(StatusCode::NOT_FOUND, NOT_FOUND.into()),
+        }
+    }
+
+    fn page(&self, host: Option<&str>) -> Response<Full<Bytes>> {
+        // 'self' covers WebSockets in today's browsers; older ones need them named.
+        let sockets = host.map(|host| format!(" ws://{host} wss://{host}")).unwrap_or_default();
+        let policy = format!("{}; connect-src 'self'{sockets}", self.policy);
+        let mut response = respond(StatusCode::OK, "text/html; charset=utf-8", PAGE.into());
+        if let Ok(policy) = HeaderValue::from_str(&policy) {
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        response
+    }
+}
+
+/// The authority that was asked for; `None` if the request is of a version that need not name one.
+fn asked_host<B>(request: &Request<B>) -> Result<Option<&str>, &'static str> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    // RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that
+    // lacks a Host header field and to any request message that contains more than one Host header field line or a Host
+    // header field with an invalid field value."
+    let host = match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() == Version::HTTP_11 => return Err("There is no Host header field.\n"),
+        (Some(_), Some(_)) => return Err("There is more than one Host header field.\n"),
+        (host, _) => host.map(HeaderValue::to_str).transpose().map_err(|_| "Host is no host.\n")?,
+    };
+    // RFC 9112 section 3.2.2: "When an origin server receives a request with an absolute-form of request-target, the origin
+    // server MUST ignore the received Host header field (if any) and instead use the host information of the
+    // request-target."
+    Ok(request.uri().authority().map(hyper::http::uri::Authority::as_str).or(host))
+}
+
+fn how_to_connect(host: &str) -> Response<Full<Bytes>> {
+    let body = format!(
+        "\
+This is a WebSocket: what is sent to it comes back. To connect to it,
+
+on a command line:  sockeye connect ws://{host}{ECHO}
+
+in JavaScript:      const ws = new WebSocket(\"ws://{host}{ECHO}\");
+                    ws.onopen = () => ws.send(\"hello\");
+                    ws.onmessage = (event) => console.log(event.data);
+"
+    );
+    // RFC 9110 section 15.5.22: "The server MUST send an Upgrade header field in a 426 response to indicate the required
+    // protocol(s)"
+    let response = with(text(StatusCode::UPGRADE_REQUIRED, body), header::UPGRADE, "websocket");
+    // RFC 9110 section 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option in the Connection header
+    // field"
+    with(response, header::CONNECTION, "Upgrade, close")
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    respond(status, "text/plain; charset=utf-8", body.into())
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = HeaderMap::from_iter([
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ]);
+    response
+}
+
+fn with(
+    mut response: Response<Full<Bytes>>,
+    name: header::HeaderName,
+    value: &'static str,
+) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
+}
+
+/// The policy for a page that holds one script and one style and needs nothing else, less what it may connect to.
+fn page_policy(page: &str) -> String {
+    let hash = |element| STANDARD.encode(hmac_sha256::Hash::hash(content(page, element).as_bytes()));
+    format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src blob:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+        hash("script"),
+        hash("style"),
+    )
+}
+
+/// What is in the page's first element of that name.
+fn content<'a>(page: &'a str, element: &str) -> &'a str {
+    let (start, end) = (format!("<{element}>"), format!("</{element}>"));
+    let content = page.split_once(&start).and_then(|(_, rest)| rest.split_once(&end));
+    content.map_or("", |(content, _)| content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_one_file_with_one_script_and_one_style() {
+        for element in ["script", "style"] {
+            assert_eq!(PAGE.matches(&format!("<{element}")).count(), 1, "<{element}>");
+            assert!(content(PAGE, element).len() > 100, "<{element}> without attributes");
+            assert!(!PAGE.contains(&format!(" {element}=")), "an attribute that the policy forbids");
+        }
+    }
+
+    #[test]
+    fn hashes_are_of_the_exact_text() {
+        let policy = page_policy("<style>\n</style><script>alert(1)</script>");
+        // printf 'alert(1)' | openssl dgst -sha256 -binary | base64
+        assert!(
+            policy.contains("script-src 'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='"),
+            "{policy}"
+        );
+    }
+}
