@@ -62,7 +62,7 @@ fn run<'a>(flags: u8, chunks: impl Iterator<Item = &'a [u8]>) -> Outcome {
             }
         }
         assert!(input.is_empty() || input.len() < connection.input_wanted());
-        assert!(connection.input_wanted() <= config.max_frame_size + MAX_HEADER);
+        assert!(connection.input_wanted() <= config.max_frame_size.max(MAX_CONTROL) + MAX_HEADER);
         assert!(connection.held() <= 2 * config.max_message_size);
         assert!(output.remaining() <= config.max_buffered + 3 * MAX_CONTROL);
     }

@@ -93,7 +93,11 @@ impl Client {
             let source = io::Error::new(io::ErrorKind::Unsupported, "TLS is not built in yet");
             return Err(Error::Connect { address: url.authority().to_owned(), source });
         }
-        let opening = async { self.open(dial(&url).await?.into(), &url).await };
+        let opening = async {
+            let (handshake, request) = self.start(&url)?;
+            let stream = dial(&url).await?;
+            self.open(stream.into(), &url, handshake, &request).await
+        };
         within(self.config.open_timeout, Box::pin(opening)).await
     }
 
@@ -103,15 +107,26 @@ impl Client {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let url: WebSocketUrl = url.parse()?;
-        let opening = self.open(Transport::new(stream), &url);
+        let (handshake, request) = self.start(&url)?;
+        let opening = self.open(Transport::new(stream), &url, handshake, &request);
         within(self.config.open_timeout, Box::pin(opening)).await
     }
 
-    async fn open(&self, mut transport: Transport, url: &WebSocketUrl) -> Result<WebSocket, Error> {
-        let now = || Instant::now().into_std();
+    /// Checks what is to be said, and puts it into words.
+    fn start(&self, url: &WebSocketUrl) -> Result<(ClientHandshake, BytesMut), Error> {
         let (key, mut request) = (handshake::random_key(), BytesMut::new());
-        let mut opening = ClientHandshake::new(url, &self.offer, key, &self.config, now(), &mut request)?;
-        write(&mut transport, &request).await?;
+        let handshake = ClientHandshake::new(url, &self.offer, key, &self.config, now(), &mut request)?;
+        Ok((handshake, request))
+    }
+
+    async fn open(
+        &self,
+        mut transport: Transport,
+        url: &WebSocketUrl,
+        mut opening: ClientHandshake,
+        request: &[u8],
+    ) -> Result<WebSocket, Error> {
+        write(&mut transport, request).await?;
         let mut input = BytesMut::new();
         let response = loop {
             if let Some(response) = opening.receive(&mut input, now())? {
@@ -129,4 +144,8 @@ impl Client {
         };
         Ok(WebSocket::new(transport, Role::Client, self.config.clone(), input, handshake, None))
     }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }

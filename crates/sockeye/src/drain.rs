@@ -1,18 +1,23 @@
-//! Closing every connection of a server at once.
+//! Closing every connection of a server at once, and each to its end.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tokio::sync::mpsc;
+
+use crate::driver::Driver;
+
 /// The connections of one server, and whether they are to be closed.
-#[derive(Debug, Default)]
 pub(crate) struct Drain {
     closing: AtomicBool,
     members: Mutex<Members>,
+    /// Where connections go that were dropped before their closing handshake had ended.
+    left: mpsc::UnboundedSender<Box<Driver>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Members {
     /// Whom to wake, by the member's place.
     wakers: Vec<Option<Waker>>,
@@ -20,6 +25,13 @@ struct Members {
 }
 
 impl Drain {
+    /// No connections yet; and what was left of those that will be dropped while they close, to be finished.
+    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Box<Driver>>) {
+        let (left, to_finish) = mpsc::unbounded_channel();
+        let drain = Self { closing: AtomicBool::new(false), members: Mutex::default(), left };
+        (Arc::new(drain), to_finish)
+    }
+
     /// Tells every member, present and future, to close.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
@@ -33,7 +45,6 @@ impl Drain {
 }
 
 /// One connection's place among the server's.
-#[derive(Debug)]
 pub(crate) struct Member {
     drain: Arc<Drain>,
     place: usize,
@@ -61,6 +72,12 @@ impl Member {
         }
         // After the waker is in place: whoever closes either finds it or has set this before.
         self.drain.closing.load(Ordering::SeqCst)
+    }
+
+    /// Leaves a connection to the server, to finish its closing handshake.
+    pub(crate) fn leave(&self, driver: Driver) {
+        // If there is no server any more, it is only dropped.
+        let _ = self.drain.left.send(Box::new(driver));
     }
 
     /// Waits until it is time to close.

@@ -3,6 +3,7 @@
 //! Whoever polls, for whatever reason, reads, answers and writes for everybody. All partial state is in here and none in
 //! a future, so that dropping a future of [`WebSocket`](crate::WebSocket)'s loses nothing.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -228,6 +229,15 @@ impl Driver {
         Ok(self.connection.start_close(frame, &mut buffers.output, now())?)
     }
 
+    /// Finishes the closing handshake; what still comes is thrown away.
+    pub(crate) async fn finish(mut self: Box<Self>) {
+        poll_fn(|cx| {
+            while let Some(_event) = ready!(self.poll_event(cx)).unwrap_or_default() {}
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     fn start_wanted_close(&mut self, cx: &Context<'_>) {
         if self.connection.is_open() && self.member.as_mut().is_some_and(|member| member.is_closing(cx)) {
             let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "".into() };
@@ -404,6 +414,19 @@ impl Driver {
         self.timer = None;
         self.member = None;
         self.pings.give_up();
+    }
+}
+
+impl Drop for Driver {
+    /// A server's connection that is dropped while it closes is left to the server: a handler whose reply comes too late
+    /// for the Close that the server has sent ends by that error, and its peer shall still see a clean end.
+    fn drop(&mut self) {
+        let closing = !self.connection.is_open() && !self.connection.is_ended();
+        if let Some(member) = self.member.take_if(|_| closing) {
+            let config = Arc::new(Config::default());
+            let nothing = Self::new(Transport::Gone, self.connection.role(), config, BytesMut::new(), None);
+            member.leave(std::mem::replace(self, nothing));
+        }
     }
 }
 

@@ -104,14 +104,16 @@ impl Server {
     /// away), and returns when all handlers have ended, which it ends itself after [`Config::close_timeout`] and a second.
     ///
     /// A handler sees such a close as any other: [`recv`](crate::WebSocket::recv) gives the messages that still come, and
-    /// then `None`.
+    /// then `None`; [`send`](crate::WebSocket::send) fails with [`Error::Closed`]. A handler may simply end by that: as whenever a connection of
+    /// a server is dropped while it closes, the server finishes the closing handshake.
     pub async fn run_until<H, F>(self, shutdown: impl Future, handler: H) -> io::Result<()>
     where
         H: Fn(Incoming) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
         let Self { listener, policy, http } = self;
-        let (drain, handler) = (Arc::new(Drain::default()), Arc::new(handler));
+        let (drain, mut left) = Drain::new();
+        let handler = Arc::new(handler);
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         loop {
@@ -119,6 +121,10 @@ impl Server {
                 _ = &mut shutdown => break,
                 accepted = listener.accept() => accepted,
                 Some(_) = connections.join_next() => continue,
+                Some(driver) = left.recv() => {
+                    connections.spawn(driver.finish());
+                    continue;
+                }
             };
             let Ok((stream, peer)) = accepted else {
                 // Whatever it was, the listener is still there, and trying again at once would spin.
@@ -141,7 +147,13 @@ impl Server {
         }
         drop(listener);
         drain.close();
-        let ended = async { while connections.join_next().await.is_some() {} };
+        let ended = async {
+            while connections.join_next().await.is_some() {
+                while let Ok(driver) = left.try_recv() {
+                    connections.spawn(driver.finish());
+                }
+            }
+        };
         match policy.config.close_timeout {
             None => ended.await,
             Some(timeout) => drop(tokio::time::timeout(timeout + LAST_WORDS, ended).await),

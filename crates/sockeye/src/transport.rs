@@ -17,6 +17,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(crate) enum Transport {
     Tcp(TcpStream),
     Other(Box<dyn Stream>),
+    /// What is left where a stream was taken away: nothing to read, nowhere to write.
+    Gone,
 }
 
 impl Transport {
@@ -45,6 +47,7 @@ impl From<TcpStream> for Transport {
 macro_rules! on_stream {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
+            Transport::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             Transport::Tcp(stream) => {
                 let $stream = Pin::new(stream);
                 $call
@@ -84,6 +87,7 @@ impl AsyncWrite for Transport {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Other(stream) => stream.is_write_vectored(),
+            Self::Gone => false,
         }
     }
 

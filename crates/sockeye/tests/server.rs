@@ -243,6 +243,49 @@ async fn going_down_closes_each_connection_with_1001() {
 }
 
 #[tokio::test]
+async fn going_down_in_the_midst_of_an_exchange_is_clean_for_the_simplest_handler() {
+    let server = serve(|server| server, echo).await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut ws = connect(&server.url()).await.unwrap();
+        clients.push(tokio::spawn(async move {
+            // Four messages are always on their way, so that some of them meet the server's Close.
+            for _ in 0..4 {
+                ws.send("first").await.unwrap();
+            }
+            while ws.recv().await.unwrap().is_some() {
+                let _ = ws.send("more").await;
+            }
+            ws.close_info().cloned().unwrap()
+        }));
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    server.stop().await;
+    for client in clients {
+        let info = client.await.unwrap();
+        assert!(info.code == 1001 && info.clean, "{info:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_dropped_while_it_closes_is_closed_cleanly() {
+    let server = serve(
+        |server| server,
+        |incoming| async move {
+            let mut ws = incoming.accept().await?;
+            ws.start_close(4001, "enough")
+        },
+    )
+    .await;
+    let mut ws = connect(&server.url()).await.unwrap();
+    assert_eq!(ws.recv().await.unwrap(), None);
+    assert!(ws.close_info().is_some_and(|info| info.clean && info.code == 4001));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn going_down_waits_for_no_request() {
     let mut config = Config::default();
     (config.open_timeout, config.close_timeout) = (None, None);

@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::signals::Interrupts;
 
 /// How long more input is waited for when the connection has ended before it.
-const LAST_INPUT: Duration = Duration::from_millis(100);
+const LAST_INPUT: Duration = Duration::from_millis(500);
 
 /// What happens next.
 pub(super) enum Step {
