@@ -186,11 +186,13 @@ impl Close {
     }
 
     /// Whether messages may be sent.
+    #[inline]
     pub(crate) fn may_send(&self) -> bool {
         self.state == State::Open
     }
 
     /// Whether frames of the peer still mean something.
+    #[inline]
     pub(crate) fn may_receive(&self) -> bool {
         matches!(self.state, State::Open | State::CloseSent)
     }

@@ -111,6 +111,7 @@ impl Connection {
     ///
     /// The peer broke the protocol: its Close frame with [`ProtocolError::close_code`] is in `output`, and whatever
     /// still comes is thrown away.
+    #[inline]
     pub fn receive(
         &mut self,
         input: &mut BytesMut,
@@ -122,38 +123,50 @@ impl Connection {
             return Ok(None);
         }
         self.send.pending_pong(&self.config, output);
-        let event = self.receive.next_frame(input, &self.config);
-        match &event {
-            Ok(Some(Event::Ping(payload))) => self.send.pong(payload, &self.config, output),
-            Ok(Some(Event::Close(frame))) => {
-                // RFC 6455 section 5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame,
-                // the endpoint MUST send a Close frame in response. (When sending a Close frame in response, the endpoint
-                // typically echos the status code it received.)"
-                if self.close.may_send() {
-                    let code = frame.as_ref().map(|frame| CloseFrame { code: frame.code, reason: "".into() });
-                    self.send.close(code.as_ref(), &self.config, output);
+        match self.receive.next_frame(input, &self.config) {
+            Ok(Some(event)) => {
+                match &event {
+                    Event::Message(_) | Event::Pong(_) => {}
+                    Event::Ping(payload) => self.send.pong(payload, &self.config, output),
+                    Event::Close(frame) => self.on_close(frame.as_ref(), output, now()),
                 }
-                self.close.received(frame.clone(), &self.config, now());
-                self.receive = Receive::new(self.role);
+                Ok(Some(event))
             }
-            Ok(_) => {}
+            Ok(None) => Ok(None),
             Err(error) => {
-                // RFC 6455 section 7.1.7: "the endpoint SHOULD send a Close frame with an appropriate status code before
-                // proceeding to _Close the WebSocket Connection_." and "An endpoint MUST NOT continue to attempt to
-                // process data (including a responding Close frame) from the remote endpoint"
-                if self.close.may_send() {
-                    let frame = CloseFrame { code: error.close_code(), reason: "".into() };
-                    self.send.close(Some(&frame), &self.config, output);
-                }
-                self.close.failed(&self.config, now());
-                self.receive = Receive::new(self.role);
+                self.fail(&error, output, now());
                 input.clear();
+                Err(error)
             }
         }
-        event
+    }
+
+    fn on_close(&mut self, frame: Option<&CloseFrame>, output: &mut Output, now: Instant) {
+        // RFC 6455 section 5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the endpoint
+        // MUST send a Close frame in response. (When sending a Close frame in response, the endpoint typically echos the
+        // status code it received.)"
+        if self.close.may_send() {
+            let code = frame.map(|frame| CloseFrame { code: frame.code, reason: "".into() });
+            self.send.close(code.as_ref(), &self.config, output);
+        }
+        self.close.received(frame.cloned(), &self.config, now);
+        self.receive = Receive::new(self.role);
+    }
+
+    fn fail(&mut self, error: &ProtocolError, output: &mut Output, now: Instant) {
+        // RFC 6455 section 7.1.7: "the endpoint SHOULD send a Close frame with an appropriate status code before proceeding
+        // to _Close the WebSocket Connection_." and "An endpoint MUST NOT continue to attempt to process data (including a
+        // responding Close frame) from the remote endpoint"
+        if self.close.may_send() {
+            let frame = CloseFrame { code: error.close_code(), reason: "".into() };
+            self.send.close(Some(&frame), &self.config, output);
+        }
+        self.close.failed(&self.config, now);
+        self.receive = Receive::new(self.role);
     }
 
     /// Bytes of the peer were read: a sign of life.
+    #[inline]
     pub fn on_read(&mut self, now: Instant) {
         self.keepalive.heard(now);
     }
@@ -164,6 +177,7 @@ impl Connection {
     }
 
     /// `count` bytes of the output were written. `now` is asked only while a keepalive ping is on its way.
+    #[inline]
     pub fn on_written(&mut self, count: usize, now: impl FnOnce() -> Instant) {
         self.keepalive.written(count, now);
     }
@@ -173,6 +187,7 @@ impl Connection {
     /// # Errors
     ///
     /// [`SendError::Closed`] once a Close frame was sent or received.
+    #[inline]
     pub fn send(&mut self, message: Message, output: &mut Output) -> Result<(), SendError> {
         self.check_open()?;
         self.send.pending_pong(&self.config, output);
@@ -251,17 +266,20 @@ impl Connection {
     }
 
     /// Whether messages may be sent: no Close was sent or received yet.
+    #[inline]
     pub fn is_open(&self) -> bool {
         self.close.may_send()
     }
 
     /// Whether a pong waits for room in the output, so that there is more to write once that is drained:
     /// [`receive`](Self::receive) puts it there.
+    #[inline]
     pub fn owes_pong(&self) -> bool {
         self.close.may_receive() && self.send.owes_pong()
     }
 
     /// Whether this side should now end the byte stream, after what is in the output: no more frames go either way.
+    #[inline]
     pub fn should_end(&self) -> bool {
         // RFC 6455 section 7.1.1: "the underlying TCP connection, in most normal cases, SHOULD be closed first by the
         // server", "a client SHOULD wait for the server to close the connection"
@@ -286,6 +304,7 @@ impl Connection {
     }
 
     /// Whether a whole frame stands at the start of `input`, so that [`receive`](Self::receive) need not wait for bytes.
+    #[inline]
     pub fn has_frame(&self, input: &[u8]) -> bool {
         self.receive.has_frame(input)
     }
@@ -295,6 +314,7 @@ impl Connection {
         self.receive.held()
     }
 
+    #[inline]
     fn check_open(&self) -> Result<(), SendError> {
         if self.close.may_send() { Ok(()) } else { Err(SendError::Closed) }
     }

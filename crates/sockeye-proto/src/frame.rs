@@ -80,6 +80,7 @@ impl FrameHeader {
     ///
     /// Checks what holds for every frame whatever the role and the extensions, as soon as the byte is there that
     /// breaks it: opcode, shortest form and top bit of the length, and the rules of control frames.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
         let opcode = Opcode::from_bits(first & 0x0F)?;
@@ -129,16 +130,17 @@ impl FrameHeader {
     }
 
     /// Writes the header, at most [`MAX_HEADER`] bytes.
+    #[inline]
     pub fn write(&self, output: &mut impl BufMut) {
         let masked = u8::from(self.mask.is_some()) << 7;
-        output.put_u8(u8::from(self.fin) << 7 | (self.rsv & 0x7) << 4 | self.opcode.bits());
+        let first = u8::from(self.fin) << 7 | (self.rsv & 0x7) << 4 | self.opcode.bits();
         if let Ok(short @ 0..=0x7D) = u8::try_from(self.length) {
-            output.put_u8(masked | short);
+            output.put_slice(&[first, masked | short]);
         } else if let Ok(medium) = u16::try_from(self.length) {
-            output.put_u8(masked | 0x7E);
-            output.put_u16(medium);
+            let [high, low] = medium.to_be_bytes();
+            output.put_slice(&[first, masked | 0x7E, high, low]);
         } else {
-            output.put_u8(masked | 0x7F);
+            output.put_slice(&[first, masked | 0x7F]);
             output.put_u64(self.length);
         }
         if let Some(key) = self.mask {

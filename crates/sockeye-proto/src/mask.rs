@@ -7,20 +7,24 @@ use std::cell::RefCell;
 ///
 /// Returns the key turned for the byte that follows, so that a payload may be masked piece by piece.
 #[must_use = "the key for the next piece of the same payload"]
+#[inline]
 pub fn mask(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     // RFC 6455 section 5.3: "j = i MOD 4; transformed-octet-i = original-octet-i XOR masking-key-octet-j"
-    let wide = u128::from_ne_bytes(std::array::from_fn(|i| key[i % 4]));
-    let mut chunks = payload.chunks_exact_mut(16);
-    for chunk in &mut chunks {
-        let word = u128::from_ne_bytes(std::array::from_fn(|i| chunk[i])) ^ wide;
-        chunk.copy_from_slice(&word.to_ne_bytes());
+    let word = u32::from_ne_bytes(key);
+    let wide = u128::from(word) * 0x0000_0001_0000_0001_0000_0001_0000_0001;
+    let (blocks, rest) = payload.as_chunks_mut::<16>();
+    for block in blocks {
+        *block = (u128::from_ne_bytes(*block) ^ wide).to_ne_bytes();
     }
-    let rest = chunks.into_remainder();
-    for (i, byte) in rest.iter_mut().enumerate() {
-        *byte ^= key[i % 4];
+    let (words, rest) = rest.as_chunks_mut::<4>();
+    for bytes in words {
+        *bytes = (u32::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key) {
+        *byte ^= key;
     }
     let mut next = key;
-    next.rotate_left(rest.len() % 4);
+    next.rotate_left(rest.len());
     next
 }
 

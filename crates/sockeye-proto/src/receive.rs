@@ -65,7 +65,11 @@ impl Receive {
     }
 
     /// Whether a whole frame stands at the start of `input`; a header that breaks the rules counts, being something to tell.
+    #[inline]
     pub(crate) fn has_frame(&self, input: &[u8]) -> bool {
+        if input.is_empty() {
+            return false;
+        }
         if self.frame.is_some() {
             return input.len() >= self.wanted();
         }
@@ -77,13 +81,14 @@ impl Receive {
     }
 
     /// Takes the next frame out of `input`, or the next message: `None` if more bytes are needed.
+    #[inline]
     pub(crate) fn next_frame(
         &mut self,
         input: &mut BytesMut,
         config: &Config,
     ) -> Result<Option<Event>, ProtocolError> {
         loop {
-            let frame = match self.frame.take() {
+            let mut frame = match self.frame.take() {
                 Some(frame) => frame,
                 None => match self.read_header(input, config)? {
                     Some(frame) => frame,
@@ -91,11 +96,14 @@ impl Receive {
                 },
             };
             let payload = if frame.opcode.is_control() || self.is_whole(&frame) {
-                self.read_whole(frame, input)?
+                self.read_whole(&mut frame, input)?
             } else {
-                self.gather(frame, input)?
+                self.gather(&mut frame, input)?
             };
-            let Some((frame, payload)) = payload else { return Ok(None) };
+            let Some(payload) = payload else {
+                self.frame = Some(frame);
+                return Ok(None);
+            };
             if let Some(event) = self.on_frame(&frame, payload)? {
                 return Ok(Some(event));
             }
@@ -103,10 +111,12 @@ impl Receive {
     }
 
     /// Whether the frame is a message of its own.
+    #[inline]
     fn is_whole(&self, frame: &Frame) -> bool {
         frame.fin && self.message.is_none()
     }
 
+    #[inline]
     fn read_header(&mut self, input: &mut BytesMut, config: &Config) -> Result<Option<Frame>, ProtocolError> {
         let Some((header, length)) = FrameHeader::parse(input)? else { return Ok(None) };
         input.advance(length);
@@ -155,11 +165,12 @@ impl Receive {
     }
 
     /// Unmasks and checks a payload where it stands, and cuts it out once it is whole.
+    #[inline]
     fn read_whole(
         &mut self,
-        mut frame: Frame,
+        frame: &mut Frame,
         input: &mut BytesMut,
-    ) -> Result<Option<(Frame, Bytes)>, ProtocolError> {
+    ) -> Result<Option<Bytes>, ProtocolError> {
         let here = input.len().min(frame.length);
         if let Some(key) = &mut frame.key {
             *key = mask(&mut input[frame.done..here], *key);
@@ -169,20 +180,14 @@ impl Receive {
             self.checked += valid_prefix(&input[self.checked..here]).ok_or(ProtocolError::TextNotUtf8)?;
         }
         if here < frame.length {
-            self.frame = Some(frame);
             return Ok(None);
         }
         // An empty slice would keep the whole block from being used again.
-        let payload = if here == 0 { Bytes::new() } else { input.split_to(here).freeze() };
-        Ok(Some((frame, payload)))
+        Ok(Some(if here == 0 { Bytes::new() } else { input.split_to(here).freeze() }))
     }
 
     /// Moves what is there of a fragment's payload to the message's other fragments.
-    fn gather(
-        &mut self,
-        mut frame: Frame,
-        input: &mut BytesMut,
-    ) -> Result<Option<(Frame, Bytes)>, ProtocolError> {
+    fn gather(&mut self, frame: &mut Frame, input: &mut BytesMut) -> Result<Option<Bytes>, ProtocolError> {
         let text = frame.opcode == Opcode::Text;
         let message = self
             .message
@@ -199,14 +204,13 @@ impl Receive {
             self.checked += valid_prefix(unchecked).ok_or(ProtocolError::TextNotUtf8)?;
         }
         if frame.done < frame.length {
-            self.frame = Some(frame);
             return Ok(None);
         }
-        let whole = if frame.fin { std::mem::take(&mut message.payload) } else { BytesMut::new() };
-        Ok(Some((frame, whole.freeze())))
+        Ok(Some(if frame.fin { std::mem::take(&mut message.payload).freeze() } else { Bytes::new() }))
     }
 
     /// What a whole frame means: an event, or nothing if its message goes on.
+    #[inline]
     fn on_frame(&mut self, frame: &Frame, payload: Bytes) -> Result<Option<Event>, ProtocolError> {
         Ok(Some(match frame.opcode {
             Opcode::Ping => Event::Ping(payload),

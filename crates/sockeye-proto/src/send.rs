@@ -28,6 +28,7 @@ impl Send {
     }
 
     /// Encodes a message, in fragments if the configuration asks for them.
+    #[inline]
     pub(crate) fn message(&mut self, message: Message, config: &Config, output: &mut Output) {
         let mut opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
         let mut payload = message.into_bytes();
@@ -67,6 +68,7 @@ impl Send {
     }
 
     /// Encodes the pong that is owed, if there is room: a peer that pings and does not read costs one payload.
+    #[inline]
     pub(crate) fn pending_pong(&mut self, config: &Config, output: &mut Output) {
         if self.owes_pong()
             && output.remaining() < config.max_buffered.max(1)
@@ -87,6 +89,7 @@ impl Send {
         self.encode(true, Opcode::Close, payload.into(), config, output);
     }
 
+    #[inline]
     fn encode(&mut self, fin: bool, opcode: Opcode, payload: Bytes, config: &Config, output: &mut Output) {
         // RFC 6455 section 5.3: "The masking key is a 32-bit value chosen at random by the client. When preparing a masked
         // frame, the client MUST pick a fresh masking key"

@@ -6,8 +6,9 @@ use std::cell::RefCell;
 use bytes::{Buf, BytesMut};
 use sockeye_proto::Output;
 
-/// The room that a read has, at least.
-pub(crate) const BLOCK: usize = 64 << 10;
+/// The room that a read has, at least: a little more than 64 KiB, so that a frame with so round a payload fits with its
+/// header.
+pub(crate) const BLOCK: usize = (64 << 10) + 64;
 
 /// The most memory that is kept for the next to rent, for each direction: what grew beyond it for a big message is freed.
 const KEPT_SIZE: usize = 2 << 20;

@@ -94,6 +94,7 @@ impl Driver {
     }
 
     /// How many encoded bytes wait to be written.
+    #[inline]
     pub(crate) fn buffered_amount(&self) -> usize {
         self.buffers.as_ref().map_or(0, |buffers| buffers.output.remaining())
     }
@@ -138,6 +139,7 @@ impl Driver {
     }
 
     /// Gives way from time to time: a peer that sends faster than we handle would keep the thread to itself.
+    #[inline]
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.turn == 0 {
             let Poll::Ready(proceed) = coop::poll_proceed(cx) else {
@@ -152,6 +154,7 @@ impl Driver {
     }
 
     /// Waits for room for another message.
+    #[inline]
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             if !self.connection.is_open() {
@@ -172,11 +175,13 @@ impl Driver {
     }
 
     /// Whether another message may be encoded.
+    #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.buffered_amount() < self.connection.config().max_buffered.max(1)
     }
 
     /// Encodes a message; call it when there is [room](Self::has_room).
+    #[inline]
     pub(crate) fn encode(&mut self, message: Message) -> Result<(), Error> {
         let buffers = self.buffers.get_or_insert_with(buffers::rent);
         Ok(self.connection.send(message, &mut buffers.output)?)
@@ -184,6 +189,7 @@ impl Driver {
 
     /// Encodes a message and writes what can be written at once, unless there is more to answer first: then one write
     /// takes them all. Call it when there is [room](Self::has_room).
+    #[inline]
     pub(crate) fn send(&mut self, message: Message, cx: &mut Context<'_>) -> Result<(), Error> {
         self.encode(message)?;
         if let Some(buffers) = &self.buffers
@@ -247,6 +253,7 @@ impl Driver {
     }
 
     /// Takes the next event out of the input.
+    #[inline]
     fn next_event(&mut self) -> Option<Event> {
         let buffers = self.buffers.as_mut()?;
         match self.connection.receive(&mut buffers.input, &mut buffers.output, now) {
@@ -380,6 +387,7 @@ impl Driver {
     }
 
     /// Gives drained buffers back, before somebody else's code runs for as long as it likes.
+    #[inline]
     fn give_back(&mut self) {
         if let Some(drained) = self.buffers.take_if(|buffers| buffers.is_drained()) {
             buffers::give_back(drained);
