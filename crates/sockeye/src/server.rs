@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_proto::Config;
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::task::JoinSet;
 
 use crate::drain::{Drain, Member};
@@ -132,16 +132,14 @@ impl Server {
                 continue;
             };
             let member = Member::new(drain.clone());
-            let (policy, http, handler) = (policy.clone(), http.clone(), handler.clone());
+            let connection = (Transport::from(stream), peer);
+            // Boxed, and outside of the task's own block, or the task would keep the opening's size for as long as the
+            // connection lives.
+            let opening = Box::pin(open(connection, policy.clone(), member, http.clone()));
+            let handler = handler.clone();
             connections.spawn(async move {
-                // Boxed, or the task would keep the opening's size for as long as the connection lives.
-                match Box::pin(open(stream, peer, policy, member)).await {
-                    Ok(Opening::WebSocket(incoming)) => drop(handler(incoming).await),
-                    Ok(Opening::Http(connection)) => match http {
-                        Some(http) => http(connection).await,
-                        None => drop(connection.refuse().await),
-                    },
-                    Err(_) => {}
+                if let Some(incoming) = opening.await {
+                    drop(handler(incoming).await);
                 }
             });
         }
@@ -169,6 +167,20 @@ impl From<TcpListener> for Server {
     }
 }
 
-async fn open(stream: TcpStream, peer: SocketAddr, policy: Policy, member: Member) -> Result<Opening, Error> {
-    Opening::read(Transport::from(stream), Some(peer), policy, Some(member)).await
+/// Reads an opening handshake; anything else is dealt with here.
+async fn open(
+    (transport, peer): (Transport, SocketAddr),
+    policy: Policy,
+    member: Member,
+    http: Option<Arc<HttpHandler>>,
+) -> Option<Incoming> {
+    match Opening::read(transport, Some(peer), policy, Some(member)).await {
+        Ok(Opening::WebSocket(incoming)) => return Some(incoming),
+        Ok(Opening::Http(connection)) => match http {
+            Some(http) => http(connection).await,
+            None => drop(connection.refuse().await),
+        },
+        Err(_) => {}
+    }
+    None
 }
