@@ -34,11 +34,20 @@ impl Transport {
     }
 }
 
+/// How many bytes the system may hold that it has not sent yet.
+#[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
+const UNSENT: u32 = 256 << 10;
+
 impl From<TcpStream> for Transport {
     /// Turns Nagle's algorithm off: it would hold a small message back until the one before it is acknowledged.
+    ///
+    /// Keeps the system from holding megabytes that it has not sent yet: on a slow link a keepalive ping would wait behind them
+    /// for longer than its answer may take, and a close or a reply likewise.
     fn from(stream: TcpStream) -> Self {
-        // It fails only on a connection that is gone already, which the first read tells.
+        // They fail only on a connection that is gone already, which the first read tells.
         let _ = stream.set_nodelay(true);
+        #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
+        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
         Self::Tcp(stream)
     }
 }

@@ -1,9 +1,12 @@
 //! Every deadline, in virtual time.
 
+mod support;
+
 use std::time::Duration;
 
 use sockeye::{Client, Config, Error, Incoming, Timeout, accept, connect, pair, pair_with};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use support::open;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, advance, sleep};
 
@@ -82,6 +85,40 @@ async fn a_slow_handler_does_not_kill_a_healthy_peer() {
     assert!(waiting.is_err(), "it ended: {waiting:?}");
     server.close(1000, "").await.unwrap();
     assert_eq!(client.await.unwrap().len(), 3);
+}
+
+/// Passes on what the client sends, 64 KiB a second, and what the server sends, at once.
+async fn slow_link(from_client: DuplexStream, from_server: DuplexStream) {
+    let (mut client_reads, mut client_writes) = tokio::io::split(from_client);
+    let (mut server_reads, mut server_writes) = tokio::io::split(from_server);
+    let up = async {
+        let mut piece = vec![0; 64 << 10];
+        while let Ok(count @ 1..) = client_reads.read(&mut piece).await {
+            sleep(SECOND).await;
+            server_writes.write_all(&piece[..count]).await.unwrap();
+        }
+    };
+    let down = async { tokio::io::copy(&mut server_reads, &mut client_writes).await };
+    let _ = tokio::join!(up, down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_over_a_slow_link_is_not_a_death() {
+    let (client, near) = tokio::io::duplex(256 << 10);
+    let (far, server) = tokio::io::duplex(256 << 10);
+    tokio::spawn(slow_link(near, far));
+    let (mut client, mut server) = open(client, server, Config::default()).await;
+    let start = Instant::now();
+    let receiving = tokio::spawn(async move {
+        let message = server.recv().await.unwrap().unwrap();
+        server.close(1000, "").await.unwrap();
+        message.len()
+    });
+    client.send(vec![0; 16 << 20]).await.unwrap();
+    assert_eq!(client.recv().await.unwrap(), None);
+    assert!(client.close_info().unwrap().clean);
+    assert_eq!(receiving.await.unwrap(), 16 << 20);
+    assert!(start.elapsed() > 200 * SECOND, "the link was not slow");
 }
 
 #[tokio::test(start_paused = true)]
