@@ -278,12 +278,13 @@ impl Receive {
         }
         frame.done += count;
         let is_last = frame.fin && frame.done == frame.length;
+        let mut inflated = Ok(());
         match (&mut message.inflater, &mut self.history) {
             (Some(inflater), Some(history)) => {
                 let (payload, limit) = (&mut message.payload, config.max_message_size);
-                inflater.inflate(&input[..count], payload, limit, history)?;
-                if is_last {
-                    inflater.finish(payload, limit, history)?;
+                inflated = inflater.inflate(&input[..count], payload, limit, history);
+                if is_last && inflated.is_ok() {
+                    inflated = inflater.finish(payload, limit, history);
                     history.extend(payload);
                 }
             }
@@ -294,6 +295,8 @@ impl Receive {
             let unchecked = &message.payload[self.checked..];
             self.checked += valid_prefix(unchecked).ok_or(ProtocolError::TextNotUtf8)?;
         }
+        // What is wrong first is told, however the bytes came.
+        inflated?;
         if frame.done < frame.length {
             self.frame = Some(frame);
             return Ok(None);

@@ -5,8 +5,9 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Buf;
 use flate2::{Compress, Compression, FlushCompress};
-use sockeye_proto::{Config, Deflate, Message, ProtocolError, Role};
+use sockeye_proto::{BytesMut, Config, Deflate, Event, Message, ProtocolError, Role};
 use support::{BINARY, CONTINUATION, End, Frame, KEY, PING, ROLES, TEXT, config, frame};
 
 const RSV1: u8 = 4;
@@ -234,6 +235,14 @@ fn text_is_checked_after_inflating_and_fails_fast() {
     assert_eq!(early.error, None);
     early.feed(&bytes[head - 1..head]);
     assert_eq!(early.error, Some(ProtocolError::TextNotUtf8), "at the byte that is wrong");
+    // Behind it, what is no deflate: however the bytes come, it is the text that was wrong first.
+    let both = [&text[..], &[b'a'; 154], &[0x06]].concat();
+    for step in [1, 7, 1000] {
+        let mut end = end(Role::Server, takeover());
+        let bytes = compressed(TEXT, &both).to(Role::Server);
+        bytes.chunks(step).for_each(|chunk| end.feed(chunk));
+        assert_eq!(end.error, Some(ProtocolError::TextNotUtf8), "{step} bytes at a time");
+    }
     let mut cut = end(Role::Server, takeover());
     cut.feed_frame(compressed(TEXT, deflated(&"κ".as_bytes()[..1])));
     assert_eq!(cut.error, Some(ProtocolError::TextNotUtf8), "cut off within a character");
@@ -426,4 +435,48 @@ fn a_connection_that_agreed_on_nothing_sends_plain() {
     let mut end = End::new(Role::Server, &Arc::new(Config::default()));
     end.send("a".repeat(10_000)).unwrap();
     assert_eq!(end.frames()[0].rsv, 0);
+}
+
+#[test]
+fn nothing_is_allocated_in_the_steady_state() {
+    // A small window, which is filled soon.
+    let mut keeps = takeover();
+    (keeps.server_max_window_bits, keeps.client_max_window_bits) = (9, 9);
+    for (deflate, size) in [no_takeover(), keeps].into_iter().flat_map(|d| [200, 16 << 10].map(|s| (d, s))) {
+        let count = |messages: usize| {
+            let (mut client, mut server) = (end(Role::Client, deflate), end(Role::Server, deflate));
+            let text = Message::from(words(size));
+            (client.input, server.input) =
+                (BytesMut::with_capacity(1 << 20), BytesMut::with_capacity(1 << 20));
+            let info = allocation_counter::measure(|| {
+                for _ in 0..messages {
+                    for (from, to) in [(true, false), (false, true)] {
+                        let ends = (&mut client, &mut server);
+                        let (from, to) = if from && !to { ends } else { (ends.1, ends.0) };
+                        from.send(text.clone()).unwrap();
+                        while from.output.has_remaining() {
+                            let chunk = from.output.chunk();
+                            to.input.extend_from_slice(chunk);
+                            let length = chunk.len();
+                            from.output.advance(length);
+                        }
+                        let event = to.connection.receive(&mut to.input, &mut to.output, || to.now).unwrap();
+                        assert_eq!(event, Some(Event::Message(text.clone())));
+                    }
+                }
+            });
+            info.count_total
+        };
+        count(10);
+        let (few, many) = (count(10), count(60));
+        assert!(many <= few + 4, "{size} bytes: {few} allocations, then {many}");
+    }
+}
+
+/// Text that compresses to a third or so.
+fn words(size: usize) -> String {
+    let words = noise(size).into_iter().map(|byte| ["be ", "or ", "not ", "to "][usize::from(byte % 4)]);
+    let mut text: String = words.collect();
+    text.truncate(size);
+    text
 }

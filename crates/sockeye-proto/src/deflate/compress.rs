@@ -57,7 +57,8 @@ thread_local! {
 pub(crate) struct Compressor {
     settings: Settings,
     threshold: usize,
-    context: Option<Context>,
+    /// Boxed, since without takeover there is none.
+    context: Option<Box<Context>>,
 }
 
 /// What is taken over from message to message.
@@ -80,7 +81,7 @@ impl Compressor {
             window_bits: window_bits.clamp(9, 15),
         };
         let context = Context { deflater: None, quiet: deflate.quiet, deadline: None, used: false };
-        Self { settings, threshold: deflate.threshold, context: takes_over.then_some(context) }
+        Self { settings, threshold: deflate.threshold, context: takes_over.then(|| Box::new(context)) }
     }
 
     /// The compressed form of a message; `None` if it is better sent plain.

@@ -87,7 +87,8 @@ impl Inflater {
         Ok(())
     }
 
-    /// Inflates some more of a message into `payload`, which may become `limit` bytes long.
+    /// Inflates some more of a message into `payload`, which may become `limit` bytes long. What comes before something wrong
+    /// is there then, however the input was cut.
     pub(crate) fn inflate(
         &mut self,
         mut input: &[u8],
@@ -111,13 +112,14 @@ impl Inflater {
             let (read, written, size) = with_scratch(|scratch| {
                 let before = (self.stream.total_in(), self.stream.total_out());
                 let status = self.stream.decompress(input, scratch, InflateFlush::NoFlush);
-                self.ended = status.map_err(|_| ProtocolError::CompressedData)? == Status::StreamEnd;
                 let length = |total: u64, before| usize::try_from(total - before).unwrap_or(usize::MAX);
                 let written = length(self.stream.total_out(), before.1);
-                if written > limit - payload.len() {
+                let room = limit - payload.len();
+                payload.extend_from_slice(&scratch[..written.min(room)]);
+                if written > room {
                     return Err(ProtocolError::MessageTooBig { limit });
                 }
-                payload.extend_from_slice(&scratch[..written]);
+                self.ended = status.map_err(|_| ProtocolError::CompressedData)? == Status::StreamEnd;
                 Ok((length(self.stream.total_in(), before.0), written, scratch.len()))
             })?;
             input = &input[read..];
@@ -150,7 +152,10 @@ impl Inflater {
         let end = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], LAST_BLOCK[0], LAST_BLOCK[1]];
         match self.inflate(&end, payload, limit, history) {
             Ok(()) if self.ended && payload.len() == length => Ok(()),
-            _ => Err(ProtocolError::CompressedData),
+            _ => {
+                payload.truncate(length);
+                Err(ProtocolError::CompressedData)
+            }
         }
     }
 }
