@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::deflate::Deflate;
 use crate::mask;
 
 /// The limits, deadlines and choices of one connection; the defaults are safe in production.
@@ -15,15 +16,17 @@ use crate::mask;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// The longest message accepted, in payload bytes; a longer one fails the connection with 1009. 16 MiB.
+    /// The longest message accepted, in payload bytes, inflated if it came compressed; a longer one fails the connection with 1009. 16 MiB.
     pub max_message_size: usize,
-    /// The longest data frame accepted, in payload bytes; a longer one fails the connection with 1009. 16 MiB.
+    /// The longest data frame accepted, in payload bytes as they came; a longer one fails the connection with 1009. 16 MiB.
     pub max_frame_size: usize,
     /// The most frames that one message may come in; one more fails the connection with 1009. 262,144.
     pub max_fragments: u32,
-    /// Outgoing messages longer than this are fragmented into frames of this many payload bytes; `None` (the
+    /// Outgoing messages longer than this, compressed or not, are fragmented into frames of this many payload bytes; `None` (the
     /// default) sends each message as one frame (RFC 6455 section 5.4).
     pub fragment_size: Option<usize>,
+    /// How messages are compressed, where the peer agrees (RFC 7692); `None` neither offers nor accepts it. On.
+    pub deflate: Option<Deflate>,
     /// How many encoded bytes may wait to be written before `send` waits for room. 64 KiB.
     pub max_buffered: usize,
     /// The longest header block of an opening handshake accepted, request or response, in bytes. 16 KiB.
@@ -51,6 +54,7 @@ impl Default for Config {
             max_frame_size: 16 << 20,
             max_fragments: 1 << 18,
             fragment_size: None,
+            deflate: Some(Deflate::default()),
             max_buffered: 64 << 10,
             max_header_block: 16 << 10,
             max_headers: 128,

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::close::{Close, CloseFrame, CloseInfo, Side};
 use crate::config::Config;
+use crate::deflate::{Compressor, History, PerMessageDeflate};
 use crate::error::{PongTimeout, ProtocolError, SendError};
 use crate::frame::Opcode;
 use crate::keepalive::{Due, Keepalive};
@@ -91,6 +92,20 @@ impl Connection {
         }
     }
 
+    /// Compresses messages, and takes compressed ones, from now on: to be called before anything else is, with what the
+    /// opening handshake has agreed on (RFC 7692). How hard to try is in [`Config::deflate`].
+    pub fn start_deflate(&mut self, agreed: PerMessageDeflate) {
+        let server = (agreed.server_max_window_bits, !agreed.server_no_context_takeover);
+        let client = (agreed.client_max_window_bits, !agreed.client_no_context_takeover);
+        let (ours, theirs) = match self.role {
+            Role::Client => (client, server),
+            Role::Server => (server, client),
+        };
+        let settings = self.config.deflate.unwrap_or_default();
+        self.send.set_compressor(Some(Box::new(Compressor::new(&settings, ours.0, ours.1))));
+        self.receive.start_inflating(History::new(theirs.1.then_some(theirs.0)));
+    }
+
     /// Which end this is.
     pub fn role(&self) -> Role {
         self.role
@@ -150,7 +165,7 @@ impl Connection {
             self.send.close(code.as_ref(), &self.config, output);
         }
         self.close.received(frame.cloned(), &self.config, now);
-        self.receive = Receive::new(self.role);
+        self.forget();
     }
 
     fn fail(&mut self, error: &ProtocolError, output: &mut Output, now: Instant) {
@@ -162,7 +177,13 @@ impl Connection {
             self.send.close(Some(&frame), &self.config, output);
         }
         self.close.failed(&self.config, now);
+        self.forget();
+    }
+
+    /// Lets go of what only messages need: no more of them come or go.
+    fn forget(&mut self) {
         self.receive = Receive::new(self.role);
+        self.send.set_compressor(None);
     }
 
     /// Bytes of the peer were read: a sign of life.
@@ -176,22 +197,49 @@ impl Connection {
         self.close.ended(Side::Peer);
     }
 
-    /// `count` bytes of the output were written. `now` is asked only while a keepalive ping is on its way.
+    /// `count` bytes of the output were written. `now` is asked only while a keepalive ping is on its way, and when the first
+    /// compressed message after a quiet time was written.
     #[inline]
     pub fn on_written(&mut self, count: usize, now: impl FnOnce() -> Instant) {
-        self.keepalive.written(count, now);
+        match self.send.compressor_mut() {
+            Some(compressor) if compressor.wants_clock() => {
+                let now = now();
+                compressor.written(now);
+                self.keepalive.written(count, || now);
+            }
+            _ => self.keepalive.written(count, now),
+        }
     }
 
-    /// Encodes a message into `output`.
+    /// Encodes a message into `output`, compressed if that [was agreed on](Self::start_deflate) and makes it smaller.
     ///
     /// # Errors
     ///
     /// [`SendError::Closed`] once a Close frame was sent or received.
     #[inline]
     pub fn send(&mut self, message: Message, output: &mut Output) -> Result<(), SendError> {
+        self.send_message(message, true, output)
+    }
+
+    /// Encodes a message that is not to be compressed: because that would take time for nothing, as with pictures, or would let
+    /// somebody guess a secret from its length.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_uncompressed(&mut self, message: Message, output: &mut Output) -> Result<(), SendError> {
+        self.send_message(message, false, output)
+    }
+
+    fn send_message(
+        &mut self,
+        message: Message,
+        compress: bool,
+        output: &mut Output,
+    ) -> Result<(), SendError> {
         self.check_open()?;
         self.send.pending_pong(&self.config, output);
-        self.send.message(message, &self.config, output);
+        self.send.message(message, compress, &self.config, output);
         Ok(())
     }
 
@@ -220,17 +268,23 @@ impl Connection {
         self.check_open()?;
         frame.map_or(Ok(()), CloseFrame::check)?;
         self.send.close(frame, &self.config, output);
+        self.send.set_compressor(None);
         self.close.sent(&self.config, now);
         Ok(())
     }
 
     /// When [`handle_deadline`](Self::handle_deadline) is to be called; it may move with every other call.
     pub fn deadline(&self) -> Option<Instant> {
-        let keepalive = || self.keepalive.deadline(&self.config).filter(|_| self.close.may_receive());
-        self.close.deadline().or_else(keepalive)
+        let others = || {
+            let keepalive = self.keepalive.deadline(&self.config);
+            let compressor = self.send.compressor().and_then(Compressor::deadline);
+            let first = keepalive.into_iter().chain(compressor).min();
+            first.filter(|_| self.close.may_receive())
+        };
+        self.close.deadline().or_else(others)
     }
 
-    /// Does what is due at `now`: a keepalive ping, the end of a closing handshake that takes too long, or the end of a
+    /// Does what is due at `now`: a keepalive ping, letting go what was needed to compress, the end of a closing handshake that takes too long, or the end of a
     /// connection with a dead peer. It is fine to call it too early.
     ///
     /// # Errors
@@ -245,6 +299,9 @@ impl Connection {
         }
         if !self.close.may_receive() {
             return Ok(());
+        }
+        if let Some(compressor) = self.send.compressor_mut() {
+            compressor.handle_deadline(now);
         }
         match self.keepalive.due(&self.config, now) {
             Due::Nothing => Ok(()),

@@ -18,6 +18,9 @@ pub enum ProtocolError {
     /// A close reason that is not UTF-8 (RFC 6455 section 5.5.1).
     #[error("the close reason is not UTF-8")]
     CloseReason,
+    /// A message's payload that cannot be inflated, or that ends within a block (RFC 7692 section 7.2.2).
+    #[error("a compressed message that cannot be inflated")]
+    CompressedData,
     /// A continuation frame with no message to continue (RFC 6455 section 5.4).
     #[error("a continuation frame without a message to continue")]
     ContinuationUnexpected,
@@ -56,8 +59,8 @@ pub enum ProtocolError {
     /// An unmasked frame from a client (RFC 6455 section 5.1).
     #[error("an unmasked frame from a client")]
     NotMasked,
-    /// A reserved bit without an extension that gives it a meaning (RFC 6455 section 5.2).
-    #[error("a reserved bit is set and no extension was negotiated for it")]
+    /// A reserved bit without an extension that gives it a meaning there (RFC 6455 section 5.2, RFC 7692 section 6).
+    #[error("a reserved bit is set where no negotiated extension gives it a meaning")]
     ReservedBits,
     /// A reserved opcode (RFC 6455 section 5.2).
     #[error("reserved opcode {0:#x}")]
@@ -77,7 +80,10 @@ impl ProtocolError {
     /// The close code that the peer was sent for it (RFC 6455 section 7.4.1).
     pub fn close_code(&self) -> CloseCode {
         match self {
-            Self::CloseReason | Self::TextNotUtf8 => CloseCode::INVALID_FRAME_PAYLOAD_DATA,
+            // RFC 7692 names no code; the data is "not consistent with the type of the message" (RFC 6455 section 7.4.1).
+            Self::CloseReason | Self::CompressedData | Self::TextNotUtf8 => {
+                CloseCode::INVALID_FRAME_PAYLOAD_DATA
+            }
             Self::FrameTooBig { .. } | Self::MessageTooBig { .. } | Self::TooManyFragments { .. } => {
                 CloseCode::MESSAGE_TOO_BIG
             }
@@ -150,6 +156,9 @@ pub enum HandshakeError {
     /// The server chose an extension that was not offered (RFC 6455 section 4.1).
     #[error("Sec-WebSocket-Extensions names {0:?}, which was not offered")]
     ExtensionNotOffered(String),
+    /// The server chose parameters of an extension that the offer does not allow (RFC 7692 section 7.1).
+    #[error("Sec-WebSocket-Extensions is {0:?}, which the offer does not allow")]
+    ExtensionParameters(String),
     /// A head longer than [`Config::max_header_block`](crate::Config::max_header_block) (RFC 6455 section 10.4, RFC 6585
     /// section 5).
     #[error("a header block of more than {limit} bytes")]
@@ -221,9 +230,10 @@ impl HandshakeError {
     /// which a server answers the peer; `None` for what only a client meets.
     pub fn status(&self) -> Option<StatusCode> {
         Some(match self {
-            Self::Accept { .. } | Self::ExtensionNotOffered(_) | Self::SubprotocolNotOffered(_) => {
-                return None;
-            }
+            Self::Accept { .. }
+            | Self::ExtensionNotOffered(_)
+            | Self::ExtensionParameters(_)
+            | Self::SubprotocolNotOffered(_) => return None,
             Self::Refused(refusal) => refusal.status,
             Self::Misuse(_) => StatusCode::INTERNAL_SERVER_ERROR,
             // RFC 9110 section 15.6.6: "the server does not support, or refuses to support, the major version of HTTP that was
@@ -304,6 +314,9 @@ pub enum HandshakeMisuse {
     /// More than one `Host` header field (RFC 9112 section 3.2).
     #[error("more than one Host header field")]
     HostTwice,
+    /// The answer holds an extension that the library itself negotiates, as [`Config`](crate::Config) says (RFC 7692 section 5).
+    #[error("the extension {0} is negotiated by the library and cannot be set")]
+    OwnedExtension(&'static str),
     /// A header field that the library itself writes (RFC 6455 sections 4.1 and 4.2.2, RFC 9112 section 6).
     #[error("the header field {0} is written by the library and cannot be set")]
     OwnedHeader(HeaderName),

@@ -1,4 +1,4 @@
-//! The WebSocket protocol ([RFC 6455]) without I/O: no socket, no task, no clock, no runtime.
+//! The WebSocket protocol ([RFC 6455], [RFC 7692]) without I/O: no socket, no task, no clock, no runtime.
 //!
 //! Bytes and [`Instant`](std::time::Instant)s go in, [`Event`]s and bytes come out. What reads and writes the bytes, and when,
 //! is the caller's: the `sockeye` crate drives this one with tokio; a test drives it with two buffers.
@@ -17,12 +17,14 @@
 //! ```
 //!
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
+//! [RFC 7692]: https://www.rfc-editor.org/rfc/rfc7692
 
 #![warn(clippy::unwrap_used)]
 
 mod close;
 mod config;
 mod connection;
+mod deflate;
 mod error;
 pub mod frame;
 pub mod handshake;
@@ -41,6 +43,7 @@ pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use close::{CloseCode, CloseFrame, CloseInfo, Side};
 pub use config::Config;
 pub use connection::{Connection, Event, Role};
+pub use deflate::{Deflate, PerMessageDeflate};
 pub use error::{ApiMisuse, HandshakeError, HandshakeMisuse, PongTimeout, ProtocolError, Refusal, SendError};
 pub use mask::{mask, random_masking_key};
 pub use message::{Message, Utf8Bytes};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use sockeye_proto::handshake::{self, ClientHandshake, Offer};
-use sockeye_proto::{Config, HeaderName, HeaderValue, Role, WebSocketUrl, header};
+use sockeye_proto::{Config, Deflate, HeaderName, HeaderValue, Role, WebSocketUrl, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -115,7 +115,9 @@ impl Client {
     /// Checks what is to be said, and puts it into words.
     fn start(&self, url: &WebSocketUrl) -> Result<(ClientHandshake, BytesMut), Error> {
         let (key, mut request) = (handshake::random_key(), BytesMut::new());
-        let handshake = ClientHandshake::new(url, &self.offer, key, &self.config, now(), &mut request)?;
+        let mut offer = self.offer.clone();
+        offer.extensions.extend(self.config.deflate.as_ref().map(Deflate::offer));
+        let handshake = ClientHandshake::new(url, &offer, key, &self.config, now(), &mut request)?;
         Ok((handshake, request))
     }
 
@@ -136,13 +138,17 @@ impl Client {
                 return Err(opening.receive_end(&mut input).into());
             }
         };
+        let deflate = match &self.config.deflate {
+            Some(deflate) => deflate.accept_response(&response.extensions)?,
+            None => None,
+        };
         let handshake = Handshake {
             resource_name: url.resource_name().to_owned(),
             headers: response.headers,
             subprotocol: response.subprotocol,
             extensions: response.extensions,
         };
-        Ok(WebSocket::new(transport, Role::Client, self.config.clone(), input, handshake, None))
+        Ok(WebSocket::new(transport, Role::Client, self.config.clone(), input, handshake, deflate, None))
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use sockeye_proto::{CloseCode, CloseFrame, Config, Connection, Event, Message, Role};
+use sockeye_proto::{CloseCode, CloseFrame, Config, Connection, Event, Message, PerMessageDeflate, Role};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep};
@@ -70,12 +70,17 @@ impl Driver {
         role: Role,
         config: Arc<Config>,
         input: BytesMut,
+        deflate: Option<PerMessageDeflate>,
         member: Option<Member>,
     ) -> Self {
         let buffers = (!input.is_empty()).then(|| Box::new(Buffers { input, ..Buffers::default() }));
+        let mut connection = Connection::new(role, config, now());
+        if let Some(agreed) = deflate {
+            connection.start_deflate(agreed);
+        }
         Self {
             transport,
-            connection: Connection::new(role, config, now()),
+            connection,
             buffers,
             timer: None,
             pings: Pings::default(),
@@ -182,16 +187,26 @@ impl Driver {
 
     /// Encodes a message; call it when there is [room](Self::has_room).
     #[inline]
-    pub(crate) fn encode(&mut self, message: Message) -> Result<(), Error> {
-        let buffers = self.buffers.get_or_insert_with(buffers::rent);
-        Ok(self.connection.send(message, &mut buffers.output)?)
+    pub(crate) fn encode(&mut self, message: Message, compress: bool) -> Result<(), Error> {
+        let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
+        if compress {
+            self.connection.send(message, output)?;
+        } else {
+            self.connection.send_uncompressed(message, output)?;
+        }
+        Ok(())
     }
 
     /// Encodes a message and writes what can be written at once, unless there is more to answer first: then one write
     /// takes them all. Call it when there is [room](Self::has_room).
     #[inline]
-    pub(crate) fn send(&mut self, message: Message, cx: &mut Context<'_>) -> Result<(), Error> {
-        self.encode(message)?;
+    pub(crate) fn send(
+        &mut self,
+        message: Message,
+        compress: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Error> {
+        self.encode(message, compress)?;
         if let Some(buffers) = &self.buffers
             && buffers.output.remaining() < BATCH
             && self.connection.has_frame(&buffers.input)
@@ -432,7 +447,8 @@ impl Drop for Driver {
         let closing = !self.connection.is_open() && !self.connection.is_ended();
         if let Some(member) = self.member.take_if(|_| closing) {
             let config = Arc::new(Config::default());
-            let nothing = Self::new(Transport::Gone, self.connection.role(), config, BytesMut::new(), None);
+            let nothing =
+                Self::new(Transport::Gone, self.connection.role(), config, BytesMut::new(), None, None);
             member.leave(std::mem::replace(self, nothing));
         }
     }

@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use sockeye_proto::handshake::{self, Answer, Head, Request, ServerHandshake};
-use sockeye_proto::{Config, HandshakeError, HeaderMap, HeaderValue, Role, StatusCode, header};
+use sockeye_proto::{
+    Config, Deflate, HandshakeError, HandshakeMisuse, HeaderMap, HeaderValue, Role, StatusCode, header,
+};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
@@ -202,7 +204,7 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// [`Error::Handshake`] if the answer names what the client did not offer, or a header field that is not the caller's: the
+    /// [`Error::Handshake`] if the answer names what the client did not offer, or a header field or extension that is not the caller's (permessage-deflate is up to [`Config::deflate`]): the
     /// connection is ended without an answer then.
     pub async fn accept_with(self, answer: Answer) -> Result<WebSocket, Error> {
         Box::pin(self.0.accept(answer)).await
@@ -233,8 +235,16 @@ impl Incoming {
 }
 
 impl Parts {
-    async fn accept(self: Box<Self>, answer: Answer) -> Result<WebSocket, Error> {
+    async fn accept(self: Box<Self>, mut answer: Answer) -> Result<WebSocket, Error> {
         let Self { mut transport, input, request, policy, member, .. } = *self;
+        if answer.extensions.iter().any(|extension| extension.name == Deflate::NAME) {
+            return Err(HandshakeError::from(HandshakeMisuse::OwnedExtension(Deflate::NAME)).into());
+        }
+        let offered = policy.config.deflate.as_ref().and_then(|deflate| deflate.answer(request.extensions()));
+        let deflate = offered.map(|(response, agreed)| {
+            answer.extensions.push(response);
+            agreed
+        });
         let mut response = BytesMut::new();
         request.accept(&answer, &mut response)?;
         within(policy.config.open_timeout, write(&mut transport, &response)).await?;
@@ -248,7 +258,7 @@ impl Parts {
             subprotocol: answer.subprotocol,
             extensions: answer.extensions,
         };
-        Ok(WebSocket::new(transport, Role::Server, policy.config, input, handshake, member))
+        Ok(WebSocket::new(transport, Role::Server, policy.config, input, handshake, deflate, member))
     }
 }
 

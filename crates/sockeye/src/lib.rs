@@ -57,9 +57,9 @@ mod transport;
 
 pub use sockeye_proto::handshake::{Answer, Extension, Request};
 pub use sockeye_proto::{
-    ApiMisuse, Bytes, CloseCode, CloseFrame, CloseInfo, Config, Event, HandshakeError, HeaderMap, HeaderName,
-    HeaderValue, Message, ProtocolError, Refusal, Side, StatusCode, UrlError, Utf8Bytes, WebSocketUrl,
-    header,
+    ApiMisuse, Bytes, CloseCode, CloseFrame, CloseInfo, Config, Deflate, Event, HandshakeError, HeaderMap,
+    HeaderName, HeaderValue, Message, ProtocolError, Refusal, Side, StatusCode, UrlError, Utf8Bytes,
+    WebSocketUrl, header,
 };
 
 pub use client::{Client, connect};

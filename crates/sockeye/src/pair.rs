@@ -20,7 +20,7 @@ pub fn pair_with(config: Config) -> (WebSocket, WebSocket) {
     let config = Arc::new(config);
     let end = |stream, role| {
         let transport = Transport::new(stream);
-        WebSocket::new(transport, role, config.clone(), BytesMut::new(), Handshake::none(), None)
+        WebSocket::new(transport, role, config.clone(), BytesMut::new(), Handshake::none(), None, None)
     };
     let (client, server) = tokio::io::duplex(BLOCK);
     (end(client, Role::Client), end(server, Role::Server))

@@ -9,7 +9,9 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use futures_core::Stream;
 use futures_sink::Sink;
-use sockeye_proto::{CloseCode, CloseFrame, CloseInfo, Config, Event, Message, Role, Utf8Bytes};
+use sockeye_proto::{
+    CloseCode, CloseFrame, CloseInfo, Config, Event, Message, PerMessageDeflate, Role, Utf8Bytes,
+};
 
 use crate::drain::Member;
 use crate::driver::Driver;
@@ -67,9 +69,10 @@ impl WebSocket {
         config: Arc<Config>,
         input: BytesMut,
         handshake: Handshake,
+        deflate: Option<PerMessageDeflate>,
         member: Option<Member>,
     ) -> Self {
-        let driver = Driver::new(transport, role, config, input, member);
+        let driver = Driver::new(transport, role, config, input, deflate, member);
         Self { driver, handshake: Some(Box::new(handshake)) }
     }
 
@@ -108,7 +111,20 @@ impl WebSocket {
         let mut message = Some(message.into());
         poll_fn(move |cx| {
             ready!(self.driver.poll_ready(cx))?;
-            Poll::Ready(message.take().map_or(Ok(()), |message| self.driver.send(message, cx)))
+            Poll::Ready(message.take().map_or(Ok(()), |message| self.driver.send(message, true, cx)))
+        })
+    }
+
+    /// Sends a message that is not to be compressed, as [`send`](Self::send) does: because that would take time for nothing, as
+    /// with pictures, or would let somebody guess a secret from its length (see [`Deflate`](crate::Deflate)).
+    pub fn send_uncompressed(
+        &mut self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), Error>> {
+        let mut message = Some(message.into());
+        poll_fn(move |cx| {
+            ready!(self.driver.poll_ready(cx))?;
+            Poll::Ready(message.take().map_or(Ok(()), |message| self.driver.send(message, false, cx)))
         })
     }
 
@@ -274,7 +290,7 @@ impl Sink<Message> for WebSocket {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.driver.encode(message)
+        self.driver.encode(message, true)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -185,11 +185,20 @@ impl Shared {
 impl Sender {
     /// Sends a message; as [`WebSocket::send`](crate::WebSocket::send), cancel-safety included.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        let mut message = Some(message.into());
+        self.send_message(message.into(), true).await
+    }
+
+    /// Sends a message that is not to be compressed; as [`WebSocket::send_uncompressed`](crate::WebSocket::send_uncompressed).
+    pub async fn send_uncompressed(&self, message: impl Into<Message>) -> Result<(), Error> {
+        self.send_message(message.into(), false).await
+    }
+
+    async fn send_message(&self, message: Message, compress: bool) -> Result<(), Error> {
+        let mut message = Some(message);
         poll_fn(|cx| {
             self.shared.poll_sender(cx, |driver, cx| {
                 ready!(driver.poll_ready(cx))?;
-                Poll::Ready(message.take().map_or(Ok(()), |message| driver.send(message, cx)))
+                Poll::Ready(message.take().map_or(Ok(()), |message| driver.send(message, compress, cx)))
             })
         })
         .await
@@ -218,7 +227,7 @@ impl Sender {
             }
         }
         // A failure of the transport is told by the receiver.
-        let _ = driver.send(message, cx);
+        let _ = driver.send(message, true, cx);
         Ok(())
     }
 
@@ -343,7 +352,7 @@ impl Sink<Message> for Sender {
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.shared.driver().encode(message)
+        self.shared.driver().encode(message, true)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

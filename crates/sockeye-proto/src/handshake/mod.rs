@@ -136,7 +136,7 @@ fn check_owned(headers: &HeaderMap) -> Result<(), HandshakeMisuse> {
 }
 
 /// What was received, for an error's message: enough of it to be recognised.
-fn found(value: &[u8]) -> String {
+pub(crate) fn found(value: &[u8]) -> String {
     const SHOWN: usize = 100;
     let cut = value.len() > SHOWN;
     let mut text = String::from_utf8_lossy(&value[..value.len().min(SHOWN)]).into_owned();

@@ -74,8 +74,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Trickle<S> {
     }
 }
 
+/// Opens a connection over two joined streams, with a real handshake, and without compression: what is counted is what was
+/// sent.
+pub(crate) async fn open<C, S>(client: C, server: S, mut config: Config) -> (WebSocket, WebSocket)
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    config.deflate = None;
+    open_as_configured(client, server, config).await
+}
+
 /// Opens a connection over two joined streams, with a real handshake.
-pub(crate) async fn open<C, S>(client: C, server: S, config: Config) -> (WebSocket, WebSocket)
+pub(crate) async fn open_as_configured<C, S>(client: C, server: S, config: Config) -> (WebSocket, WebSocket)
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,

@@ -1,0 +1,204 @@
+//! Sending: messages into compressed payloads (RFC 7692 section 7.2.1).
+
+use std::cell::RefCell;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use zlib_rs::{DeflateConfig, DeflateFlush};
+
+use super::{Deflate, TAIL, with_scratch};
+
+/// How many deflaters of different settings a thread keeps for connections that have none of their own.
+const KEPT: usize = 8;
+
+/// A payload of at most so many bytes shares a block with others.
+const SHARED: usize = 16 << 10;
+
+/// With context takeover a message of at most so many bytes is sent compressed even if it grows, by some [bytes](LESSON): it teaches
+/// the context, without which messages as short as that would grow one after the other for ever.
+const SHORT: usize = 1 << 10;
+
+/// How much such a message may grow. Deflate needs 5 bytes for what it cannot compress.
+const LESSON: usize = 8;
+
+/// How big that block is.
+const BLOCK: usize = 64 << 10;
+
+/// Level, memory level and window bits of a deflater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Settings {
+    level: u8,
+    mem_level: u8,
+    window_bits: u8,
+}
+
+impl Settings {
+    fn deflater(self) -> zlib_rs::Deflate {
+        zlib_rs::Deflate::new_with_config(DeflateConfig {
+            level: self.level.into(),
+            mem_level: self.mem_level.into(),
+            window_bits: -i32::from(self.window_bits),
+            ..DeflateConfig::default()
+        })
+    }
+}
+
+#[derive(Default)]
+struct Thread {
+    deflaters: Vec<(Settings, zlib_rs::Deflate)>,
+    block: BytesMut,
+}
+
+thread_local! {
+    static THREAD: RefCell<Thread> = RefCell::default();
+}
+
+/// Compresses the messages that one end sends.
+pub(crate) struct Compressor {
+    settings: Settings,
+    threshold: usize,
+    /// Boxed, since without takeover there is none.
+    context: Option<Box<Context>>,
+}
+
+/// What is taken over from message to message.
+struct Context {
+    /// Made when it is first needed, and let go after a quiet time: a deflater may always forget, since nobody has to
+    /// refer to what the other end remembers.
+    deflater: Option<zlib_rs::Deflate>,
+    quiet: Option<std::time::Duration>,
+    /// When to look whether it was used; set once a message compressed with it is written.
+    deadline: Option<Instant>,
+    used: bool,
+}
+
+impl Compressor {
+    pub(crate) fn new(deflate: &Deflate, window_bits: u8, takes_over: bool) -> Self {
+        let settings = Settings {
+            level: deflate.level.min(9),
+            mem_level: deflate.mem_level.clamp(1, 9),
+            // zlib has no window of 8 bits to deflate with; with 9 bits its matches are at most 512 - 262 bytes back.
+            window_bits: window_bits.clamp(9, 15),
+        };
+        let context = Context { deflater: None, quiet: deflate.quiet, deadline: None, used: false };
+        Self { settings, threshold: deflate.threshold, context: takes_over.then(|| Box::new(context)) }
+    }
+
+    /// The compressed form of a message; `None` if it is better sent plain.
+    pub(crate) fn compress(&mut self, payload: &[u8]) -> Option<Bytes> {
+        if payload.len() < self.threshold.max(1) {
+            return None;
+        }
+        THREAD.with_borrow_mut(|thread| {
+            if thread.block.capacity() < SHARED && !thread.block.try_reclaim(BLOCK) {
+                thread.block = BytesMut::with_capacity(BLOCK);
+            }
+            let is_worth_it = if let Some(context) = &mut self.context {
+                context.used = true;
+                let deflater = context.deflater.get_or_insert_with(|| self.settings.deflater());
+                let lesson = if payload.len() <= SHORT { 1 + LESSON } else { 0 };
+                let is_worth_it = compress(deflater, payload, payload.len() - 1 + lesson, &mut thread.block);
+                if !is_worth_it {
+                    // The other end will never see what is remembered now.
+                    deflater.reset();
+                }
+                is_worth_it
+            } else {
+                let (deflater, block) = thread.deflater(self.settings);
+                deflater.reset();
+                compress(deflater, payload, payload.len() - 1, block)
+            };
+            if !is_worth_it {
+                thread.block.clear();
+                return None;
+            }
+            let is_small = thread.block.len() <= SHARED;
+            let payload = if is_small { thread.block.split() } else { std::mem::take(&mut thread.block) };
+            Some(payload.freeze())
+        })
+    }
+
+    /// Whether a deflater was used, and since when is to be noted.
+    pub(crate) fn wants_clock(&self) -> bool {
+        self.context.as_ref().is_some_and(|context| {
+            context.deadline.is_none() && context.deflater.is_some() && context.quiet.is_some()
+        })
+    }
+
+    /// Something was written.
+    pub(crate) fn written(&mut self, now: Instant) {
+        if let Some(context) = &mut self.context {
+            context.deadline = context.quiet.and_then(|quiet| now.checked_add(quiet));
+        }
+    }
+
+    /// When [`handle_deadline`](Self::handle_deadline) is to be called.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.context.as_ref()?.deadline
+    }
+
+    /// Lets a deflater go that was not used since the last deadline.
+    pub(crate) fn handle_deadline(&mut self, now: Instant) {
+        let Some(context) = &mut self.context else { return };
+        if context.deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        if std::mem::take(&mut context.used) {
+            context.deadline = context.quiet.and_then(|quiet| now.checked_add(quiet));
+        } else {
+            context.deflater = None;
+            context.deadline = None;
+        }
+    }
+}
+
+impl Thread {
+    /// The thread's deflater of those settings, and the block.
+    fn deflater(&mut self, settings: Settings) -> (&mut zlib_rs::Deflate, &mut BytesMut) {
+        let place = self.deflaters.iter().position(|(known, _)| *known == settings).unwrap_or_else(|| {
+            if self.deflaters.len() == KEPT {
+                self.deflaters.remove(0);
+            }
+            self.deflaters.push((settings, settings.deflater()));
+            self.deflaters.len() - 1
+        });
+        (&mut self.deflaters[place].1, &mut self.block)
+    }
+}
+
+/// Compresses a message into `block`; false as soon as it is clear that it becomes longer than `most`.
+fn compress(deflater: &mut zlib_rs::Deflate, payload: &[u8], most: usize, block: &mut BytesMut) -> bool {
+    // RFC 7692 section 7.2.1: "Compress all the octets of the payload of the message using DEFLATE." "If the resulting data does
+    // not end with an empty DEFLATE block with no compression (the "BTYPE" bits are set to 00), append an empty DEFLATE block
+    // with no compression to the tail end." "Remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end."
+    let mut input = payload;
+    loop {
+        let (read, written, size) = with_scratch(|scratch| {
+            let before = (deflater.total_in(), deflater.total_out());
+            let result = deflater.compress(input, scratch, DeflateFlush::SyncFlush);
+            let length = |total: u64, before| usize::try_from(total - before).unwrap_or(usize::MAX);
+            let written = length(deflater.total_out(), before.1);
+            block.extend_from_slice(&scratch[..written]);
+            (result.ok().map(|_| length(deflater.total_in(), before.0)), written, scratch.len())
+        });
+        let Some(read) = read else { return false };
+        input = &input[read..];
+        if block.len() > most + TAIL.len() {
+            return false;
+        }
+        if written < size {
+            break;
+        }
+    }
+    if !input.is_empty() || !block.ends_with(&TAIL) {
+        return false;
+    }
+    block.truncate(block.len() - TAIL.len());
+    true
+}
+
+impl std::fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compressor").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,189 @@
+//! Receiving: compressed payloads into messages (RFC 7692 section 7.2.2).
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+use zlib_rs::{Inflate, InflateFlush, Status};
+
+use super::{TAIL, with_scratch};
+use crate::error::ProtocolError;
+
+/// The largest window there is.
+const MAX_WINDOW: usize = 1 << 15;
+
+/// An empty block with BFINAL set: a stream of whole blocks ends with it, and one cut off within a block does not.
+const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
+
+/// The last of what the peer compressed, to which the next message may refer (RFC 7692 section 7.2.2).
+///
+/// With it any inflater can go on, so that no connection needs one of its own.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    bytes: VecDeque<u8>,
+    /// The window's size; none if each message stands for itself.
+    window: usize,
+}
+
+impl History {
+    /// An empty one, for a peer that takes its context over if there are window bits, or else never does.
+    pub(crate) fn new(window_bits: Option<u8>) -> Self {
+        Self { bytes: VecDeque::new(), window: window_bits.map_or(0, |bits| 1 << bits) }
+    }
+
+    /// Adds a message.
+    pub(crate) fn extend(&mut self, message: &[u8]) {
+        let message = &message[message.len().saturating_sub(self.window)..];
+        let length = self.bytes.len() + message.len();
+        self.bytes.drain(..length.saturating_sub(self.window));
+        if length > self.bytes.capacity() {
+            // It grows as it is filled, and never beyond the window.
+            let capacity = length.next_power_of_two().min(self.window);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        self.bytes.extend(message);
+    }
+
+    /// How many bytes of memory it takes.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+/// One message being inflated.
+pub(crate) struct Inflater {
+    stream: Inflate,
+    /// Whether anything of the message was compressed at all.
+    begun: bool,
+    /// Whether a block with BFINAL set has ended, and nothing came after it.
+    ended: bool,
+}
+
+impl Inflater {
+    pub(crate) fn new() -> Self {
+        // With the largest window it inflates what was deflated with any. What a smaller one leaves out is left out of the history.
+        Self { stream: Inflate::new(false, 15), begun: false, ended: false }
+    }
+
+    /// How many bytes of memory it takes, about.
+    pub(crate) const fn held() -> usize {
+        48 << 10
+    }
+
+    /// Starts a message.
+    pub(crate) fn start(&mut self, history: &History) -> Result<(), ProtocolError> {
+        self.begun = false;
+        self.restart(history, &[])
+    }
+
+    /// Starts a stream, which may refer to the messages and to what of this one there is.
+    fn restart(&mut self, history: &History, payload: &[u8]) -> Result<(), ProtocolError> {
+        self.stream.reset(false);
+        self.ended = false;
+        let (first, second) = history.bytes.as_slices();
+        let last = &payload[payload.len().saturating_sub(MAX_WINDOW)..];
+        for part in [first, second, last].into_iter().filter(|part| !part.is_empty()) {
+            self.stream.set_dictionary(part).map_err(|_| ProtocolError::CompressedData)?;
+        }
+        Ok(())
+    }
+
+    /// Inflates some more of a message into `payload`, which may become `limit` bytes long. What comes before something wrong
+    /// is there then, however the input was cut.
+    pub(crate) fn inflate(
+        &mut self,
+        mut input: &[u8],
+        payload: &mut BytesMut,
+        limit: usize,
+        history: &History,
+    ) -> Result<(), ProtocolError> {
+        if input.is_empty() {
+            return Ok(());
+        }
+        self.begun = true;
+        loop {
+            // RFC 7692 section 7.2.3.4: "implementors can choose to flush data using DEFLATE blocks with "BFINAL" set to 1", and what
+            // comes behind such a block is another stream.
+            if self.ended {
+                if input.is_empty() {
+                    return Ok(());
+                }
+                self.restart(history, payload)?;
+            }
+            let (read, written, size) = with_scratch(|scratch| {
+                let before = (self.stream.total_in(), self.stream.total_out());
+                let status = self.stream.decompress(input, scratch, InflateFlush::NoFlush);
+                let length = |total: u64, before| usize::try_from(total - before).unwrap_or(usize::MAX);
+                let written = length(self.stream.total_out(), before.1);
+                let room = limit - payload.len();
+                payload.extend_from_slice(&scratch[..written.min(room)]);
+                if written > room {
+                    return Err(ProtocolError::MessageTooBig { limit });
+                }
+                self.ended = status.map_err(|_| ProtocolError::CompressedData)? == Status::StreamEnd;
+                Ok((length(self.stream.total_in(), before.0), written, scratch.len()))
+            })?;
+            input = &input[read..];
+            if written == size || self.ended {
+                continue;
+            }
+            if input.is_empty() {
+                return Ok(());
+            }
+            if read == 0 && written == 0 {
+                return Err(ProtocolError::CompressedData);
+            }
+        }
+    }
+
+    /// The message's last byte was inflated: checks that it ended where a message may end.
+    pub(crate) fn finish(
+        &mut self,
+        payload: &mut BytesMut,
+        limit: usize,
+        history: &History,
+    ) -> Result<(), ProtocolError> {
+        // Not what the RFC calls an empty message (section 7.2.3.6), but what zlib makes of a second one, and everybody takes for one.
+        // And a stream that ends with its message, without the octet that section 7.2.3.4 asks for behind it, is whole as well.
+        if !self.begun || self.ended {
+            return Ok(());
+        }
+        // RFC 7692 section 7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message."
+        let length = payload.len();
+        let end = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], LAST_BLOCK[0], LAST_BLOCK[1]];
+        match self.inflate(&end, payload, limit, history) {
+            Ok(()) if self.ended && payload.len() == length => Ok(()),
+            _ => {
+                payload.truncate(length);
+                Err(ProtocolError::CompressedData)
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inflater").field("begun", &self.begun).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_is_the_last_window_and_takes_no_more() {
+        let mut history = History::new(Some(8));
+        let mut all = Vec::new();
+        for (i, length) in [0, 1, 10, 200, 45, 1, 255, 256, 257, 1000, 3, 0, 256].into_iter().enumerate() {
+            let message = vec![u8::try_from(i).unwrap(); length];
+            history.extend(&message);
+            all.extend(message);
+            let last = &all[all.len().saturating_sub(256)..];
+            assert!(history.bytes.iter().eq(last), "after {i}");
+            assert!(history.held() <= 256, "{} bytes", history.held());
+        }
+        let mut none = History::new(None);
+        none.extend(b"message");
+        assert_eq!((none.bytes.len(), none.held()), (0, 0));
+    }
+}
