@@ -40,6 +40,8 @@ pub(crate) struct Serve {
     pub(crate) listen: Vec<String>,
     pub(crate) allow_origin: Vec<String>,
     pub(crate) allow_host: Vec<String>,
+    /// Limits, deadlines and compression.
+    pub(crate) config: Config,
 }
 
 /// Reads the command line. Where that is wrong it says so and ends the program with code 2.
@@ -104,6 +106,9 @@ struct ConnectArgs {
     /// Silence to ping after, 0: no
     #[arg(long, value_name = "SECS", default_value = "20", value_parser = seconds)]
     ping_interval: Duration,
+    /// Does not offer compression
+    #[arg(long)]
+    no_deflate: bool,
     /// Tells of handshake and close on stderr
     #[arg(short, long)]
     verbose: bool,
@@ -133,12 +138,15 @@ struct ServeArgs {
     /// rebinding; on others to any name, unless this is given
     #[arg(long, value_name = "HOST", value_parser = host)]
     allow_host: Vec<String>,
+    /// Does not accept compression (permessage-deflate)
+    #[arg(long)]
+    no_deflate: bool,
 }
 
 impl From<ConnectArgs> for Connect {
     fn from(args: ConnectArgs) -> Self {
         let some = |duration: Duration| (!duration.is_zero()).then_some(duration);
-        let mut config = Config::default();
+        let mut config = config(args.no_deflate);
         config.open_timeout = some(args.connect_timeout);
         config.ping_interval = some(args.ping_interval);
         let mut client = Client::new().config(config);
@@ -162,8 +170,17 @@ impl From<ConnectArgs> for Connect {
 
 impl From<ServeArgs> for Serve {
     fn from(args: ServeArgs) -> Self {
-        Self { listen: args.listen, allow_origin: args.allow_origin, allow_host: args.allow_host }
+        let config = config(args.no_deflate);
+        Self { listen: args.listen, allow_origin: args.allow_origin, allow_host: args.allow_host, config }
     }
+}
+
+fn config(no_deflate: bool) -> Config {
+    let mut config = Config::default();
+    if no_deflate {
+        config.deflate = None;
+    }
+    config
 }
 
 /// `Name: value` as curl has it; `Name;` gives a field without a value.

@@ -84,7 +84,7 @@ async fn serve(plan: Serve) -> io::Result<Exit> {
 }
 
 async fn listen(address: &str, plan: &Serve) -> io::Result<(Server, SocketAddr)> {
-    let mut server = Server::bind(address).await?;
+    let mut server = Server::bind(address).await?.config(plan.config.clone());
     for origin in &plan.allow_origin {
         server = if origin == "*" { server.allow_any_origin() } else { server.allow_origin(origin) };
     }

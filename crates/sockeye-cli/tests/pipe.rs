@@ -291,6 +291,21 @@ fn an_output_that_nobody_reads_does_not_keep_it_from_being_interrupted() {
 }
 
 #[test]
+fn compression_is_offered_unless_it_is_turned_off() {
+    for (flag, offered) in [("--verbose", true), ("--no-deflate", false)] {
+        let (url, server) = server(|mut stream| {
+            let head = read_head(&mut stream);
+            accept(&mut stream, &head, "");
+            close(stream, 1000, "");
+            head
+        });
+        assert_eq!(run(&["connect", flag, &url], "").code, Some(0));
+        let head = wait(&server);
+        assert_eq!(field(&head, "sec-websocket-extensions").is_some(), offered, "{flag}: {head}");
+    }
+}
+
+#[test]
 fn the_request_is_as_the_flags_say() {
     let (url, server) = server(|mut stream| {
         let head = read_head(&mut stream);

@@ -275,3 +275,20 @@ fn a_second_interrupt_ends_at_once() {
         drop(ws);
     });
 }
+
+#[test]
+fn compression_is_agreed_on_unless_it_is_turned_off() {
+    for (flags, compressed) in [(&[][..], true), (&["--no-deflate"], false)] {
+        let serve = Serve::start(flags);
+        within(async {
+            let mut ws = sockeye::connect(&format!("ws://{}/echo", serve.address())).await.unwrap();
+            let agreed =
+                ws.handshake().unwrap().extensions.iter().any(|agreed| agreed.name == "permessage-deflate");
+            assert_eq!(agreed, compressed, "{flags:?}");
+            let text = "the same again and again, ".repeat(100);
+            ws.send(text.as_str()).await.unwrap();
+            assert_eq!(ws.recv().await.unwrap(), Some(text.into()));
+            ws.close(1000, "").await.unwrap();
+        });
+    }
+}
