@@ -59,6 +59,16 @@ pub enum Timeout {
     Pong,
 }
 
+impl Error {
+    /// To close what is closing already is no error.
+    pub(crate) fn unless_closed(result: Result<(), Self>) -> Result<(), Self> {
+        match result {
+            Err(Self::Closed) => Ok(()),
+            other => other,
+        }
+    }
+}
+
 impl From<PongTimeout> for Error {
     fn from(_: PongTimeout) -> Self {
         Self::Timeout(Timeout::Pong)

@@ -170,10 +170,7 @@ impl WebSocket {
         code: impl Into<CloseCode>,
         reason: impl Into<Utf8Bytes>,
     ) -> Result<CloseInfo, Error> {
-        match self.start_close(code, reason) {
-            Ok(()) | Err(Error::Closed) => {}
-            Err(error) => return Err(error),
-        }
+        Error::unless_closed(self.start_close(code, reason))?;
         while self.recv_event().await?.is_some() {}
         self.close_info().cloned().ok_or(Error::Closed)
     }
@@ -299,10 +296,7 @@ impl Sink<Message> for WebSocket {
 
     /// Closes with 1000 and waits for the end, as [`close`](WebSocket::close) does.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.start_close(CloseCode::NORMAL_CLOSURE, "") {
-            Ok(()) | Err(Error::Closed) => {}
-            Err(error) => return Poll::Ready(Err(error)),
-        }
+        Error::unless_closed(self.start_close(CloseCode::NORMAL_CLOSURE, ""))?;
         while ready!(self.driver.poll_event(cx))?.is_some() {}
         Poll::Ready(Ok(()))
     }

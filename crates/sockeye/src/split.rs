@@ -250,10 +250,7 @@ impl Sender {
         code: impl Into<CloseCode>,
         reason: impl Into<Utf8Bytes>,
     ) -> Result<CloseInfo, Error> {
-        match self.start_close(code, reason) {
-            Ok(()) | Err(Error::Closed) => {}
-            Err(error) => return Err(error),
-        }
+        Error::unless_closed(self.start_close(code, reason))?;
         poll_fn(|cx| self.shared.poll_sender(cx, |driver, cx| driver.poll_ended(cx).map(Ok))).await?;
         self.close_info().ok_or(Error::Closed)
     }
@@ -296,10 +293,7 @@ impl Receiver {
         code: impl Into<CloseCode>,
         reason: impl Into<Utf8Bytes>,
     ) -> Result<CloseInfo, Error> {
-        match self.start_close(code, reason) {
-            Ok(()) | Err(Error::Closed) => {}
-            Err(error) => return Err(error),
-        }
+        Error::unless_closed(self.start_close(code, reason))?;
         while self.recv_event().await?.is_some() {}
         self.close_info().ok_or(Error::Closed)
     }
