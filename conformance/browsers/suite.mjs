@@ -99,6 +99,30 @@ check('1 MiB of binary comes back, byte for byte', async (t) => {
   assert.equal(differs, -1);
 });
 
+check('1,000 compressed messages come back on one connection, and the page says what was negotiated', async (t) => {
+  const { page } = await t.open();
+  const result = await page.evaluate((url) => new Promise((resolve, reject) => {
+    const text = (i) => JSON.stringify({ i, fish: Array.from({ length: i % 200 }, (_, n) => ({ n, weight: n * 0.1, name: `sockeye ${n % 7}` })) });
+    const socket = new WebSocket(url);
+    let sent = 0, came = 0;
+    const more = () => { while (sent < 1000 && sent < came + 8) socket.send(text(sent++)); };
+    socket.onopen = more;
+    socket.onmessage = ({ data }) => {
+      if (data !== text(came)) reject(new Error(`message ${came} is not what was sent`));
+      came += 1;
+      if (came === 1000) {
+        resolve(socket.extensions);
+        socket.close();
+      } else {
+        more();
+      }
+    };
+    socket.onclose = ({ code }) => reject(new Error(`closed with ${code} after ${came} messages`));
+  }), `ws://${t.server.host}/echo`);
+  assert.match(result, /^permessage-deflate/);
+  assert.match(await page.innerText('body'), /permessage-deflate/);
+});
+
 check('binary given in hex comes back', async (t) => {
   const { page } = await t.open();
   await page.fill('#hex', '0xDE 0xAD be:ef, 00');
