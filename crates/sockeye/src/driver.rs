@@ -46,8 +46,8 @@ pub(crate) struct Driver {
     write_error: Option<io::Error>,
     /// What `recv` ends with, once the byte stream is over.
     failure: Option<Box<Error>>,
-    /// Since which tick of the clock a message waits for others to be written with.
-    waiting_since: Option<coarsetime::Instant>,
+    /// The tick of the coarse clock at which events were last asked for: how long the user's code has run since then.
+    tick: coarsetime::Instant,
     /// How many events and reads are left in this turn.
     turn: u8,
     /// Whether our side of the byte stream is ended.
@@ -87,7 +87,7 @@ impl Driver {
             member,
             write_error: None,
             failure: None,
-            waiting_since: None,
+            tick: coarsetime::Instant::now(),
             turn: TURN,
             shut: false,
             news: News::default(),
@@ -112,7 +112,8 @@ impl Driver {
     /// The next event; `None` once the connection has ended, an error if it did not end by a closing handshake.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         // A reply waits for at most one further run of the user's code, which may have been long.
-        if self.waiting_since.is_some_and(|tick| tick != coarsetime::Instant::now()) {
+        let tick = coarsetime::Instant::now();
+        if std::mem::replace(&mut self.tick, tick) != tick {
             let _ = self.poll_write(cx);
         }
         loop {
@@ -198,7 +199,8 @@ impl Driver {
     }
 
     /// Encodes a message and writes what can be written at once, unless there is more to answer first: then one write
-    /// takes them all. Call it when there is [room](Self::has_room).
+    /// takes them all. What is sent later than that is no reply in passing, and has no reason to wait. Call it when there is
+    /// [room](Self::has_room).
     #[inline]
     pub(crate) fn send(
         &mut self,
@@ -210,8 +212,8 @@ impl Driver {
         if let Some(buffers) = &self.buffers
             && buffers.output.remaining() < BATCH
             && self.connection.has_frame(&buffers.input)
+            && coarsetime::Instant::now() == self.tick
         {
-            self.waiting_since.get_or_insert_with(coarsetime::Instant::now);
             return Ok(());
         }
         if self.poll_write(cx).is_ready() { self.check_written() } else { Ok(()) }
@@ -318,7 +320,6 @@ impl Driver {
         if !output.has_remaining() {
             return Poll::Ready(());
         }
-        self.waiting_since = None;
         while output.has_remaining() {
             if self.write_error.is_some() || self.connection.is_ended() {
                 output.advance(output.remaining());

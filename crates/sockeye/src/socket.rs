@@ -31,11 +31,12 @@ use crate::transport::Transport;
 ///
 /// # When a write reaches the transport
 ///
-/// - [`send`](Self::send) writes before it is ready, with one exception: while another whole frame has been read already and
-///   waits for [`recv`](Self::recv), the message waits for the next one, so that the replies to all that came at once are one write.
-/// - What waits is written when no whole frame is left, when it comes to 64 KiB, by the first [`recv`](Self::recv) after the
-///   system's coarse clock has ticked (a few milliseconds), before [`recv`](Self::recv) waits, and by [`flush`](Self::flush). So a reply waits for
-///   at most one further run of your code, however long that is.
+/// - [`send`](Self::send) writes before it is ready, with one exception: if another whole frame has been read already and
+///   waits for [`recv`](Self::recv), and the system's coarse clock (a tick is a few milliseconds) has not ticked since [`recv`](Self::recv) was
+///   last polled, the message waits for the next one, so that quick replies to all that came at once are one write.
+/// - What waits is written when no whole frame is left, when it comes to 64 KiB, by the first call after the clock has
+///   ticked, before [`recv`](Self::recv) waits, and by [`flush`](Self::flush). So a reply waits for at most one further run of your code,
+///   however long that is.
 /// - What the transport does not take at once is written by the next call of any kind that is polled.
 /// - Answers to pings and Close frames are written before [`recv`](Self::recv) waits.
 ///
