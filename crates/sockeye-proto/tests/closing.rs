@@ -1,5 +1,4 @@
 //! The closing handshake (RFC 6455 sections 5.5.1 and 7).
-#![allow(clippy::unwrap_used, reason = "the table's steps are part of the tests")]
 
 mod support;
 

@@ -1,6 +1,5 @@
 //! What the tests of the core share: frames made and read by hand, and a pair of connections in virtual time.
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses a part of this")]
-#![allow(clippy::unwrap_used, reason = "as in a test")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
