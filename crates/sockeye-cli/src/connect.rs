@@ -9,7 +9,7 @@ mod terminal;
 use std::io::{self, IsTerminal};
 use std::time::Instant;
 
-use sockeye::{CloseInfo, Error, HandshakeError, HeaderMap, Refusal, Side, UrlError, WebSocket, header};
+use sockeye::{CloseInfo, Error, HeaderMap, OpenCause, Refusal, Side, UrlError, WebSocket, header};
 use tokio::runtime;
 
 use crate::args::Connect;
@@ -149,15 +149,21 @@ fn tell_headers(headers: &HeaderMap) {
 }
 
 fn tell_failed_opening(error: &Error, plan: &Connect) {
-    complain(escaped(&error.to_string()));
-    match error {
-        Error::Handshake(HandshakeError::Refused(refusal)) => tell_refusal(refusal, plan.verbose),
-        Error::Url(error) => {
-            if let Some(better) = better_url(&plan.url, error) {
-                tell(format_args!("Perhaps: sockeye connect {}", escaped(&better)));
-            }
+    let what = match error {
+        // In which phase and after how long matters most when it took too long.
+        Error::Open(open) if !plan.verbose && !matches!(open.cause, OpenCause::Timeout) => {
+            open.cause.to_string()
         }
-        _ => {}
+        error => error.to_string(),
+    };
+    complain(escaped(&what));
+    if let Some(refusal) = error.refusal() {
+        tell_refusal(refusal, plan.verbose);
+    }
+    if let Error::Url(error) = error
+        && let Some(better) = better_url(&plan.url, error)
+    {
+        tell(format_args!("Perhaps: sockeye connect {}", escaped(&better)));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sockeye::{CloseInfo, Error, HandshakeError};
+use sockeye::{CloseInfo, Error, HandshakeError, OpenCause};
 
 /// An exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub(crate) enum Exit {
     Resolve = 10,
     /// No address of the host could be connected to.
     Connect = 11,
+    /// TLS failed.
+    Tls = 12,
+    /// The proxy gave no tunnel.
+    Proxy = 13,
     /// The server answered with an HTTP status other than 101.
     HttpStatus = 14,
     /// The server's part of the opening handshake breaks the rules.
@@ -45,21 +49,35 @@ Exit codes:
    3  cannot listen                         1000, 1001 or none (1005)
   10  cannot resolve the host's name    18  timeout
   11  cannot connect                    19  connection lost
-  14  an HTTP status other than 101    130  interrupted (serve: exits 0)";
+  12  TLS                              130  interrupted (serve: exits 0)
+  13  proxy
+  14  an HTTP status other than 101";
 
 impl Exit {
     /// The code for an error of the library's.
     pub(crate) fn of(error: &Error) -> Self {
         match error {
-            Error::Url(_) | Error::Handshake(HandshakeError::Misuse(_)) => Self::Usage,
-            Error::Resolve { .. } => Self::Resolve,
-            Error::Connect { .. } => Self::Connect,
-            Error::Handshake(HandshakeError::Refused(_)) => Self::HttpStatus,
-            Error::Handshake(HandshakeError::TimedOut) | Error::Timeout(_) => Self::Timeout,
-            // The byte stream has ended too early: whether by FIN or by RST is chance.
-            Error::Handshake(HandshakeError::Truncated) | Error::Io(_) => Self::Lost,
-            Error::Handshake(_) => Self::Handshake,
+            Error::Url(_) => Self::Usage,
+            Error::Open(error) => Self::of_opening(&error.cause),
+            Error::PongTimeout(_) => Self::Timeout,
+            Error::Io(_) => Self::Lost,
             Error::Protocol(_) => Self::Protocol,
+            _ => Self::Other,
+        }
+    }
+
+    fn of_opening(cause: &OpenCause) -> Self {
+        match cause {
+            OpenCause::Resolve { .. } => Self::Resolve,
+            OpenCause::Connect { .. } => Self::Connect,
+            OpenCause::Tls(_) => Self::Tls,
+            OpenCause::Proxy(_) => Self::Proxy,
+            OpenCause::Redirect { .. } | OpenCause::Handshake(HandshakeError::Refused(_)) => Self::HttpStatus,
+            OpenCause::Handshake(HandshakeError::Misuse(_)) => Self::Usage,
+            OpenCause::Timeout | OpenCause::Handshake(HandshakeError::TimedOut) => Self::Timeout,
+            // The byte stream has ended too early: whether by FIN or by RST is chance.
+            OpenCause::Io(_) | OpenCause::Handshake(HandshakeError::Truncated) => Self::Lost,
+            OpenCause::Handshake(_) => Self::Handshake,
             _ => Self::Other,
         }
     }
@@ -86,7 +104,7 @@ impl From<Exit> for ExitCode {
 mod tests {
     use std::io;
 
-    use sockeye::{ProtocolError, Timeout, UrlError};
+    use sockeye::{PongTimeout, ProtocolError, UrlError};
 
     use super::*;
 
@@ -96,18 +114,24 @@ mod tests {
         let cases = [
             (Exit::Other, Error::Closed),
             (Exit::Usage, Error::Url(UrlError::EmptyHost)),
-            (Exit::Resolve, Error::Resolve { host: "host".into(), source: io() }),
-            (Exit::Connect, Error::Connect { address: "host:80".into(), source: io() }),
-            (Exit::Handshake, HandshakeError::Accept { found: String::new() }.into()),
-            (Exit::Lost, HandshakeError::Truncated.into()),
-            (Exit::Timeout, HandshakeError::TimedOut.into()),
             (Exit::Protocol, ProtocolError::Masked.into()),
-            (Exit::Timeout, Error::Timeout(Timeout::Open)),
-            (Exit::Timeout, Error::Timeout(Timeout::Pong)),
+            (Exit::Timeout, PongTimeout.into()),
             (Exit::Lost, io().into()),
         ];
         for (exit, error) in cases {
             assert_eq!(Exit::of(&error), exit, "{error:?}");
+        }
+        let cases = [
+            (Exit::Resolve, OpenCause::Resolve { host: "host".into(), source: io() }),
+            (Exit::Connect, OpenCause::Connect { address: "host:80".into(), source: io() }),
+            (Exit::Handshake, HandshakeError::Accept { found: String::new() }.into()),
+            (Exit::Lost, HandshakeError::Truncated.into()),
+            (Exit::Lost, io().into()),
+            (Exit::Timeout, HandshakeError::TimedOut.into()),
+            (Exit::Timeout, OpenCause::Timeout),
+        ];
+        for (exit, cause) in cases {
+            assert_eq!(Exit::of_opening(&cause), exit, "{cause:?}");
         }
     }
 
@@ -121,6 +145,8 @@ mod tests {
             Listen,
             Resolve,
             Connect,
+            Tls,
+            Proxy,
             HttpStatus,
             Handshake,
             Protocol,

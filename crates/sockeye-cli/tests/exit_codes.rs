@@ -70,7 +70,6 @@ fn usage_is_2() {
         (&["connect", "http://a.example/b"], "Perhaps: sockeye connect ws://a.example/b"),
         (&["connect", "ws://a.example/#b"], "fragment"),
         (&["connect", "ws://"], "no host"),
-        (&["connect", "ws://user:secret@a.example"], "user name or a password"),
         (&["connect", "-H", "Name", "ws://a.example"], "it must be 'Name: value'"),
         (&["connect", "-H", "Sec-WebSocket-Protocol: a", "ws://a.example"], "offered with -s"),
         (&["connect", "-s", "", "ws://a.example"], "a name is empty"),
@@ -198,7 +197,8 @@ fn a_silent_server_is_18() {
     });
     let run = run(&["connect", "--connect-timeout", "0.1", &url], "");
     assert_eq!(run.code, Some(18));
-    assert_eq!(run.stderr, "sockeye: the connection was not opened in time\n");
+    let said = "sockeye: the connection was not opened in time [the opening handshake, ";
+    assert!(run.stderr.starts_with(said), "{}", run.stderr);
     done.send(()).unwrap();
     wait(&server);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
-use sockeye::{Client, Error, HandshakeError, HeaderValue, Message, WebSocket};
+use sockeye::{Client, Error, HeaderValue, Message, WebSocket};
 use support::*;
 
 fn get(address: &str, path: &str) -> (String, String) {
@@ -29,12 +29,9 @@ fn within<T>(work: impl Future<Output = T>) -> T {
 
 /// The HTTP status with which an opening handshake is refused, and the body.
 fn refused(result: Result<WebSocket, Error>) -> (u16, String) {
-    match result {
-        Err(Error::Handshake(HandshakeError::Refused(refusal))) => {
-            (refusal.status.as_u16(), String::from_utf8(refusal.body.to_vec()).unwrap())
-        }
-        other => panic!("{other:?}"),
-    }
+    let error = result.unwrap_err();
+    let refusal = error.refusal().unwrap_or_else(|| panic!("{error}"));
+    (refusal.status.as_u16(), String::from_utf8(refusal.body.to_vec()).unwrap())
 }
 
 #[test]

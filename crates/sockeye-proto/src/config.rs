@@ -35,8 +35,18 @@ pub struct Config {
     pub max_headers: usize,
     /// How many bytes of a refused handshake's body are kept for the caller. 64 KiB.
     pub max_refusal_body: usize,
-    /// How long the whole opening may take: name resolution, TCP and the opening handshake. 10 s.
+    /// How long the whole opening may take: all its phases together, redirects included. 10 s.
     pub open_timeout: Option<Duration>,
+    /// How long the first phase of an opening may take, name resolution. `None`: as long as the whole.
+    pub resolve_timeout: Option<Duration>,
+    /// How long the second phase may take, connecting to one of the addresses. `None`: as long as the whole.
+    pub connect_timeout: Option<Duration>,
+    /// How long the third phase may take, asking a proxy for a tunnel. `None`: as long as the whole.
+    pub proxy_timeout: Option<Duration>,
+    /// How long the fourth phase may take, TLS. `None`: as long as the whole.
+    pub tls_timeout: Option<Duration>,
+    /// How long the fifth phase may take, the opening handshake of WebSocket. `None`: as long as the whole.
+    pub upgrade_timeout: Option<Duration>,
     /// How long the peer may take to finish the closing handshake. 5 s.
     pub close_timeout: Option<Duration>,
     /// After how long a silence a ping is sent; `None` turns keepalive off. 20 s.
@@ -60,6 +70,11 @@ impl Default for Config {
             max_headers: 128,
             max_refusal_body: 64 << 10,
             open_timeout: Some(Duration::from_secs(10)),
+            resolve_timeout: None,
+            connect_timeout: None,
+            proxy_timeout: None,
+            tls_timeout: None,
+            upgrade_timeout: None,
             close_timeout: Some(Duration::from_secs(5)),
             ping_interval: Some(Duration::from_secs(20)),
             ping_timeout: Some(Duration::from_secs(20)),

@@ -48,4 +48,4 @@ pub use error::{ApiMisuse, HandshakeError, HandshakeMisuse, PongTimeout, Protoco
 pub use mask::{mask, random_masking_key};
 pub use message::{Message, Utf8Bytes};
 pub use output::Output;
-pub use url::{UrlError, WebSocketUrl};
+pub use url::{UrlError, UserInfo, WebSocketUrl};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use ::url::{ParseError, Position, Url};
+use percent_encoding::percent_decode_str;
 
 /// A `ws` or `wss` URL (RFC 6455 section 3), read as the [URL standard] has it: the host is IDNA-encoded, what needs
 /// percent-encoding is percent-encoded, a default port is left out, `.` and `..` in the path are resolved.
@@ -62,6 +63,43 @@ impl WebSocketUrl {
         }
     }
 
+    /// Reads a URL that may hold a user name and a password, and gives these apart, percent-decoded. They are no part of a WebSocket
+    /// URL (RFC 6455 section 3), but people write them, for Basic authentication (RFC 7617).
+    pub fn with_user_info(text: &str) -> Result<(Self, Option<UserInfo>), UrlError> {
+        let mut url = read(text)?;
+        let decoded = |text| percent_decode_str(text).collect::<Vec<u8>>();
+        let has_any = !url.username().is_empty() || url.password().is_some();
+        let user_info = has_any.then(|| UserInfo {
+            user: decoded(url.username()),
+            password: decoded(url.password().unwrap_or_default()),
+        });
+        // They cannot fail on a URL with a host.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Ok((url.try_into()?, user_info))
+    }
+
+    /// Whether scheme, host and port are the same (RFC 6454 section 5).
+    pub fn is_same_origin(&self, other: &Self) -> bool {
+        (self.is_secure(), self.host(), self.port()) == (other.is_secure(), other.host(), other.port())
+    }
+
+    /// The URL that a reference in a server's `Location` leads to (RFC 9110 section 10.2.2): relative to this one or absolute; `http` and
+    /// `https` stand for `ws` and `wss`, and user information and fragment are left out.
+    pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
+        let mut url = self.0.join(reference).map_err(|error| UrlError::Syntax(error.to_string()))?;
+        let text = match url.scheme() {
+            "http" => format!("ws{}", &url[Position::AfterScheme..]),
+            "https" => format!("wss{}", &url[Position::AfterScheme..]),
+            _ => url.to_string(),
+        };
+        url = read(&text)?;
+        url.set_fragment(None);
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.try_into()
+    }
+
     /// The whole URL in its normal form.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -78,10 +116,37 @@ impl FromStr for WebSocketUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let url = Url::parse(text).map_err(|error| match error {
-            ParseError::EmptyHost => UrlError::EmptyHost,
-            error => UrlError::Syntax(error.to_string()),
-        })?;
+        read(text)?.try_into()
+    }
+}
+
+/// A user name and a password out of a URL, percent-decoded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UserInfo {
+    /// The user name.
+    pub user: Vec<u8>,
+    /// The password, empty if there is none.
+    pub password: Vec<u8>,
+}
+
+impl fmt::Debug for UserInfo {
+    /// Shows no password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UserInfo({:?})", String::from_utf8_lossy(&self.user))
+    }
+}
+
+fn read(text: &str) -> Result<Url, UrlError> {
+    Url::parse(text).map_err(|error| match error {
+        ParseError::EmptyHost => UrlError::EmptyHost,
+        error => UrlError::Syntax(error.to_string()),
+    })
+}
+
+impl TryFrom<Url> for WebSocketUrl {
+    type Error = UrlError;
+
+    fn try_from(url: Url) -> Result<Self, UrlError> {
         if !matches!(url.scheme(), "ws" | "wss") {
             return Err(UrlError::Scheme(url.scheme().to_owned()));
         }

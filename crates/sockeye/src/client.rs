@@ -1,21 +1,23 @@
-//! The client's end: opening a connection.
+//! The client's end: what it says, and by which way.
 
-use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::BytesMut;
-use sockeye_proto::handshake::{self, ClientHandshake, Offer};
-use sockeye_proto::{Config, Deflate, HeaderName, HeaderValue, Role, WebSocketUrl, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sockeye_proto::handshake::Offer;
+use sockeye_proto::{Config, HeaderName, HeaderValue, header};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
 
-use crate::dial::dial;
+use crate::connect::{open_over, open_url};
+use crate::dial::{Resolve, SystemResolver, Tcp};
 use crate::error::Error;
-use crate::handshake::{Handshake, read_more, within, write};
+use crate::proxy::{Proxies, Proxy};
 use crate::socket::WebSocket;
+use crate::tls::Tls;
 use crate::transport::Transport;
 
-/// Opens a connection to a `ws://` URL, with the default [`Config`] and nothing but the URL to say.
+/// Opens a connection to a `ws://` or `wss://` URL, with the default [`Config`] and nothing but the URL to say.
 ///
 /// # Errors
 ///
@@ -24,22 +26,44 @@ pub async fn connect(url: &str) -> Result<WebSocket, Error> {
     Client::new().connect(url).await
 }
 
-/// What a client says in its opening handshake, and under which limits: made once, used for any number of connections.
+/// What a client says in its opening handshake, by which way it connects, and under which limits: made once, used for any
+/// number of connections.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), sockeye::Error> {
 /// let client = sockeye::Client::new()
 ///     .subprotocol("chat")
 ///     .header(sockeye::header::COOKIE, sockeye::HeaderValue::from_static("theme=dark"));
-/// let ws = client.connect("ws://127.0.0.1:9000/echo").await?;
+/// let ws = client.connect("wss://example.com/echo").await?;
 /// assert_eq!(ws.subprotocol(), Some("chat"));
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Client {
-    offer: Offer,
-    config: Arc<Config>,
+    pub(crate) offer: Offer,
+    pub(crate) config: Arc<Config>,
+    pub(crate) redirects: u8,
+    pub(crate) proxies: Proxies,
+    pub(crate) tls: Tls,
+    pub(crate) tcp: Tcp,
+    pub(crate) resolver: Arc<dyn Resolve>,
+    pub(crate) unix_socket: Option<PathBuf>,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            offer: Offer::default(),
+            config: Arc::default(),
+            redirects: 0,
+            proxies: Proxies::default(),
+            tls: Tls::default(),
+            tcp: Tcp::default(),
+            resolver: Arc::new(SystemResolver),
+            unix_socket: None,
+        }
+    }
 }
 
 impl Client {
@@ -72,6 +96,53 @@ impl Client {
         self
     }
 
+    /// Says who it is by user name and password, in place of any other `Authorization` (RFC 7617). So does user information in the
+    /// URL, `wss://user:password@host/`, which comes before this.
+    #[must_use]
+    pub fn basic_auth(mut self, user: impl AsRef<[u8]>, password: impl AsRef<[u8]>) -> Self {
+        let value = basic(user.as_ref(), password.as_ref());
+        self.offer.headers.insert(header::AUTHORIZATION, value);
+        self
+    }
+
+    /// Says who it is by a token, in place of any other `Authorization` (RFC 6750 section 2.1).
+    ///
+    /// # Errors
+    ///
+    /// The token holds characters that no header field may hold.
+    pub fn bearer_auth(mut self, token: &str) -> Result<Self, header::InvalidHeaderValue> {
+        let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
+        value.set_sensitive(true);
+        self.offer.headers.insert(header::AUTHORIZATION, value);
+        Ok(self)
+    }
+
+    /// Sends a cookie, behind those there are, in one `Cookie` field (RFC 6265 section 5.4). What a server sets is in
+    /// [`Handshake::headers`](crate::Handshake::headers) under `Set-Cookie`; nothing is kept.
+    ///
+    /// # Errors
+    ///
+    /// Name or value hold characters that no header field may hold.
+    pub fn cookie(mut self, name: &str, value: &str) -> Result<Self, header::InvalidHeaderValue> {
+        let cookie = HeaderValue::try_from(format!("{name}={value}"))?;
+        let value = match self.offer.headers.get(header::COOKIE) {
+            None => cookie,
+            Some(others) => HeaderValue::from_bytes(&[others.as_bytes(), b"; ", cookie.as_bytes()].concat())?,
+        };
+        self.offer.headers.insert(header::COOKIE, value);
+        Ok(self)
+    }
+
+    /// Follows so many redirects one after the other (RFC 9110 section 15.4): none by default, as a browser's WebSocket.
+    ///
+    /// None is followed from `wss` to `ws`. `Authorization`, `Cookie` and a `Host` of the caller's stay behind when another origin
+    /// (scheme, host and port) is redirected to.
+    #[must_use]
+    pub fn redirects(mut self, most: u8) -> Self {
+        self.redirects = most;
+        self
+    }
+
     /// Sets limits and deadlines.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
@@ -79,79 +150,78 @@ impl Client {
         self
     }
 
-    /// Opens a connection: name resolution, TCP, and the opening handshake (RFC 6455 section 4.1).
+    /// Connects by way of this proxy, whatever the environment says; `None` is no proxy at all.
+    ///
+    /// By default a proxy is looked for in the environment: [`Proxies`].
+    #[must_use]
+    pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
+        self.proxies = Proxies::fixed(proxy.into());
+        self
+    }
+
+    /// Chooses the proxy for each URL.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Sets which certificates are trusted, and which is shown.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Sets how TCP connections are made.
+    #[must_use]
+    pub fn tcp(mut self, tcp: Tcp) -> Self {
+        self.tcp = tcp;
+        self
+    }
+
+    /// Resolves names by this in place of the operating system.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolve + 'static) -> Self {
+        self.resolver = Arc::new(resolver);
+        self
+    }
+
+    /// Connects to a unix socket instead of the URL's host and port, which only the server is told then. No proxy is used.
+    #[must_use]
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unix_socket = Some(path.into());
+        self
+    }
+
+    /// Opens a connection: name resolution, TCP, a proxy's tunnel, TLS, and the opening handshake (RFC 6455 section 4.1).
     ///
     /// Cancel-safe: dropped before it is ready, the connection is given up.
     ///
     /// # Errors
     ///
-    /// [`Error::Url`], [`Error::Resolve`], [`Error::Connect`] by phase; [`Error::Handshake`] if the server refused (with its
-    /// status, headers and body) or broke the rules; [`Error::Timeout`] after [`Config::open_timeout`] for all of it together.
+    /// [`Error::Url`]; [`Error::Open`] tells in which phase it failed, after how long, and why: a server that refuses (with its
+    /// status, headers and body: [`Error::refusal`]), a deadline of [`Config`], and the rest of [`OpenCause`](crate::OpenCause).
     pub async fn connect(&self, url: &str) -> Result<WebSocket, Error> {
-        let url: WebSocketUrl = url.parse()?;
-        if url.is_secure() {
-            let source = io::Error::new(io::ErrorKind::Unsupported, "TLS is not built in yet");
-            return Err(Error::Connect { address: url.authority().to_owned(), source });
-        }
-        let opening = async {
-            let (handshake, request) = self.start(&url)?;
-            let stream = dial(&url).await?;
-            self.open(stream.into(), &url, handshake, &request).await
-        };
-        within(self.config.open_timeout, Box::pin(opening)).await
+        Box::pin(open_url(self, url)).await
     }
 
-    /// Opens a connection over a byte stream that is there already; the URL says what to ask for.
+    /// Opens a connection over a byte stream that is there already; the URL says what to ask for. There is no proxy, no TLS, even
+    /// if the URL is one of `wss`, and no redirect is followed.
     pub async fn connect_over<S>(&self, stream: S, url: &str) -> Result<WebSocket, Error>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let url: WebSocketUrl = url.parse()?;
-        let (handshake, request) = self.start(&url)?;
-        let opening = self.open(Transport::new(stream), &url, handshake, &request);
-        within(self.config.open_timeout, Box::pin(opening)).await
-    }
-
-    /// Checks what is to be said, and puts it into words.
-    fn start(&self, url: &WebSocketUrl) -> Result<(ClientHandshake, BytesMut), Error> {
-        let (key, mut request) = (handshake::random_key(), BytesMut::new());
-        let mut offer = self.offer.clone();
-        offer.extensions.extend(self.config.deflate.as_ref().map(Deflate::offer));
-        let handshake = ClientHandshake::new(url, &offer, key, &self.config, now(), &mut request)?;
-        Ok((handshake, request))
-    }
-
-    async fn open(
-        &self,
-        mut transport: Transport,
-        url: &WebSocketUrl,
-        mut opening: ClientHandshake,
-        request: &[u8],
-    ) -> Result<WebSocket, Error> {
-        write(&mut transport, request).await?;
-        let mut input = BytesMut::new();
-        let response = loop {
-            if let Some(response) = opening.receive(&mut input, now())? {
-                break response;
-            }
-            if !read_more(&mut transport, &mut input).await? {
-                return Err(opening.receive_end(&mut input).into());
-            }
-        };
-        let deflate = match &self.config.deflate {
-            Some(deflate) => deflate.accept_response(&response.extensions)?,
-            None => None,
-        };
-        let handshake = Handshake {
-            resource_name: url.resource_name().to_owned(),
-            headers: response.headers,
-            subprotocol: response.subprotocol,
-            extensions: response.extensions,
-        };
-        Ok(WebSocket::new(transport, Role::Client, self.config.clone(), input, handshake, deflate, None))
+        Box::pin(open_over(self, Transport::new(stream), url)).await
     }
 }
 
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
+/// The value of `Authorization` or `Proxy-Authorization` for a user name and a password.
+pub(crate) fn basic(user: &[u8], password: &[u8]) -> HeaderValue {
+    // RFC 7617 section 2: "constructs the user-pass by concatenating the user-id, a single colon (":") character, and the password",
+    // "and obtains the basic-credentials by encoding this octet sequence using Base64"
+    let credentials = STANDARD.encode([user, b":", password].concat());
+    let mut value = HeaderValue::try_from(format!("Basic {credentials}")).expect("Base64 is ASCII");
+    value.set_sensitive(true);
+    value
 }

@@ -2,7 +2,11 @@
 
 use std::io;
 
-use sockeye_proto::{ApiMisuse, HandshakeError, Message, PongTimeout, ProtocolError, SendError, UrlError};
+use sockeye_proto::{
+    ApiMisuse, HandshakeError, Message, PongTimeout, ProtocolError, Refusal, SendError, UrlError,
+};
+
+use crate::opening::{OpenCause, OpenError};
 
 /// Why a connection was not opened, or has ended otherwise than by a closing handshake.
 #[derive(Debug, thiserror::Error)]
@@ -11,67 +15,44 @@ pub enum Error {
     /// Nothing can be sent: the closing handshake has begun, or the connection has ended.
     #[error("the connection is closing or closed")]
     Closed,
-    /// No address of the host could be connected to.
-    #[error("cannot connect to {address}: {source}")]
-    Connect {
-        /// Host and port.
-        address: String,
-        /// What the last address tried gave.
-        source: io::Error,
-    },
-    /// The opening handshake failed, or the server refused it (RFC 6455 section 4).
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
     /// The byte stream failed, or ended without a closing handshake ([`io::ErrorKind::UnexpectedEof`]).
     #[error("the connection was lost: {0}")]
     Io(#[from] io::Error),
     /// The caller asked for something that the protocol does not allow; nothing was sent.
     #[error(transparent)]
     Misuse(#[from] ApiMisuse),
+    /// The connection was not opened: in which phase that failed, after how long, and why.
+    #[error(transparent)]
+    Open(Box<OpenError>),
+    /// The peer was silent, and did not answer a keepalive ping ([`Config::ping_timeout`](crate::Config::ping_timeout)).
+    #[error(transparent)]
+    PongTimeout(#[from] PongTimeout),
     /// The peer broke the protocol, or a limit that we set it.
     #[error("the peer broke the protocol: {0}")]
     Protocol(#[from] ProtocolError),
-    /// The host's name has no address.
-    #[error("cannot resolve {host}: {source}")]
-    Resolve {
-        /// The host.
-        host: String,
-        /// What the resolver said.
-        source: io::Error,
-    },
-    /// A deadline has passed.
-    #[error("{0}")]
-    Timeout(Timeout),
     /// The URL is not one of a WebSocket (RFC 6455 section 3).
     #[error(transparent)]
     Url(#[from] UrlError),
 }
 
-/// Which deadline has passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Timeout {
-    /// Name resolution, TCP and the opening handshake took longer than [`Config::open_timeout`](crate::Config::open_timeout).
-    #[error("the connection was not opened in time")]
-    Open,
-    /// The peer was silent, and did not answer a keepalive ping ([`Config::ping_timeout`](crate::Config::ping_timeout)).
-    #[error("the peer did not answer a keepalive ping in time")]
-    Pong,
-}
-
 impl Error {
+    /// The server's answer, if it was one that refuses the opening handshake: its status, headers and body.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        let Self::Open(error) = self else { return None };
+        match &error.cause {
+            OpenCause::Handshake(HandshakeError::Refused(refusal)) | OpenCause::Redirect { refusal, .. } => {
+                Some(refusal)
+            }
+            _ => None,
+        }
+    }
+
     /// To close what is closing already is no error.
     pub(crate) fn unless_closed(result: Result<(), Self>) -> Result<(), Self> {
         match result {
             Err(Self::Closed) => Ok(()),
             other => other,
         }
-    }
-}
-
-impl From<PongTimeout> for Error {
-    fn from(_: PongTimeout) -> Self {
-        Self::Timeout(Timeout::Pong)
     }
 }
 

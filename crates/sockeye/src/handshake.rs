@@ -1,13 +1,15 @@
 //! What the opening handshake has agreed on, and its driving over a transport.
 
-use std::time::Duration;
+use std::io;
+use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use sockeye_proto::HeaderMap;
 use sockeye_proto::handshake::Extension;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::error::{Error, Timeout};
+use crate::opening::Timings;
+use crate::tls::TlsInfo;
 use crate::transport::Transport;
 
 /// How much is read at once during the opening.
@@ -25,6 +27,12 @@ pub struct Handshake {
     pub subprotocol: Option<String>,
     /// The extensions in use, with their parameters.
     pub extensions: Vec<Extension>,
+    /// How long the opening took, phase by phase.
+    pub timings: Timings,
+    /// The peer's address, where it is known: at a client behind a proxy it is the proxy's.
+    pub peer_addr: Option<SocketAddr>,
+    /// What TLS has agreed on, if the connection runs over it and we set it up.
+    pub tls: Option<TlsInfo>,
 }
 
 impl Handshake {
@@ -35,31 +43,21 @@ impl Handshake {
             headers: HeaderMap::new(),
             subprotocol: None,
             extensions: Vec::new(),
+            timings: Timings::default(),
+            peer_addr: None,
+            tls: None,
         }
     }
 }
 
 /// Reads some more of the handshake: false at the end of the bytes.
-pub(crate) async fn read_more(transport: &mut Transport, input: &mut BytesMut) -> Result<bool, Error> {
+pub(crate) async fn read_more(transport: &mut Transport, input: &mut BytesMut) -> io::Result<bool> {
     input.reserve(READ);
     Ok(transport.read_buf(input).await? > 0)
 }
 
 /// Writes our part of the handshake.
-pub(crate) async fn write(transport: &mut Transport, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) async fn write(transport: &mut Transport, bytes: &[u8]) -> io::Result<()> {
     transport.write_all(bytes).await?;
-    Ok(transport.flush().await?)
-}
-
-/// Holds an opening to its deadline.
-pub(crate) async fn within<T>(
-    limit: Option<Duration>,
-    opening: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    match limit {
-        None => opening.await,
-        Some(limit) => {
-            tokio::time::timeout(limit, opening).await.unwrap_or(Err(Error::Timeout(Timeout::Open)))
-        }
-    }
+    transport.flush().await
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use sockeye_proto::handshake::{self, Answer, Head, Request, ServerHandshake};
@@ -16,7 +17,8 @@ use tokio::time::Instant;
 
 use crate::drain::Member;
 use crate::error::Error;
-use crate::handshake::{Handshake, read_more, within, write};
+use crate::handshake::{Handshake, read_more, write};
+use crate::opening::{OpenCause, Opening, Phase};
 use crate::origin::Origins;
 use crate::socket::WebSocket;
 use crate::transport::Transport;
@@ -28,8 +30,8 @@ use crate::transport::Transport;
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] if it is not a valid opening handshake: the peer was told why, with the right HTTP status.
-/// [`Error::Timeout`] after [`Config::open_timeout`].
+/// [`Error::Open`] if it is not a valid opening handshake (the peer was told why, with the right HTTP status), or took longer than
+/// [`Config::open_timeout`].
 pub async fn accept<S>(stream: S) -> Result<WebSocket, Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -45,12 +47,12 @@ pub(crate) struct Policy {
 }
 
 /// What a client wants.
-pub(crate) enum Opening {
+pub(crate) enum Wanted {
     WebSocket(Incoming),
     Http(HttpConnection),
 }
 
-impl Opening {
+impl Wanted {
     /// Reads a request's head. What is wrong with it the client was told before this fails.
     pub(crate) async fn read(
         mut transport: Transport,
@@ -59,15 +61,15 @@ impl Opening {
         mut member: Option<Member>,
     ) -> Result<Self, Error> {
         let mut input = BytesMut::new();
-        let opening = async {
-            tokio::select! {
-                biased;
-                head = read_head(&mut transport, &mut input, &policy.config) => head,
-                // A server that goes down waits for no request: browsers open connections that they may never use.
-                () = closing(member.as_mut()) => Err(Error::Closed),
-            }
+        let mut opening = Opening::new(&policy.config);
+        let reading = read_head(&mut transport, &mut input, &policy.config);
+        let head = tokio::select! {
+            biased;
+            head = opening.phase(Phase::Upgrade, policy.config.upgrade_timeout, reading) => head,
+            // A server that goes down waits for no request: browsers open connections that they may never use.
+            () = closing(member.as_mut()) => Err(Error::Closed),
         };
-        let head = match within(policy.config.open_timeout, opening).await {
+        let head = match head {
             Ok(head) => head,
             Err(error) => return Err(refuse(&mut transport, &policy.config, error).await),
         };
@@ -78,10 +80,13 @@ impl Opening {
         }
         let request = match Request::new(head) {
             Ok(request) => request,
-            Err(error) => return Err(refuse(&mut transport, &policy.config, error.into()).await),
+            Err(error) => {
+                let error = opening.fail(Phase::Upgrade, error);
+                return Err(refuse(&mut transport, &policy.config, error).await);
+            }
         };
         let allowed = policy.origins.allow(request.origin(), request.host());
-        let incoming = Incoming(Box::new(Parts { transport, input, request, peer, policy, member }));
+        let incoming = Incoming(Box::new(Parts { transport, input, request, opening, peer, policy, member }));
         if allowed {
             return Ok(Self::WebSocket(incoming));
         }
@@ -98,7 +103,11 @@ async fn closing(member: Option<&mut Member>) {
     }
 }
 
-async fn read_head(transport: &mut Transport, input: &mut BytesMut, config: &Config) -> Result<Head, Error> {
+async fn read_head(
+    transport: &mut Transport,
+    input: &mut BytesMut,
+    config: &Config,
+) -> Result<Head, OpenCause> {
     let mut opening = ServerHandshake::new(config, Instant::now().into_std());
     loop {
         if let Some(head) = opening.receive(input, Instant::now().into_std())? {
@@ -112,7 +121,9 @@ async fn read_head(transport: &mut Transport, input: &mut BytesMut, config: &Con
 
 /// Tells the client what is wrong with its handshake, if there is anything to tell.
 async fn refuse(transport: &mut Transport, config: &Config, error: Error) -> Error {
-    if let Error::Handshake(wrong) = &error {
+    if let Error::Open(open) = &error
+        && let OpenCause::Handshake(wrong) = &open.cause
+    {
         let mut response = BytesMut::new();
         wrong.respond(&mut response);
         finish(transport, &response, config).await;
@@ -132,10 +143,11 @@ async fn finish(transport: &mut Transport, bytes: &[u8], config: &Config) {
             total += ignored.len();
             ignored.clear();
         }
-        Ok(())
+        io::Result::Ok(())
     };
     // The connection is over however this ends.
-    let _ = within(config.close_timeout, last_words).await;
+    let limit = config.close_timeout.unwrap_or(Duration::MAX);
+    let _ = tokio::time::timeout(limit, last_words).await;
 }
 
 /// A valid opening handshake (RFC 6455 section 4.2.1): look at it, then [`accept`](Self::accept) or
@@ -148,6 +160,7 @@ struct Parts {
     transport: Transport,
     input: BytesMut,
     request: Request,
+    opening: Opening,
     peer: Option<SocketAddr>,
     policy: Policy,
     member: Option<Member>,
@@ -160,9 +173,9 @@ impl Incoming {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let policy = Policy { config: Arc::new(config), origins: Arc::default() };
-        match Box::pin(Opening::read(Transport::new(stream), None, policy, None)).await? {
-            Opening::WebSocket(incoming) => Ok(incoming),
-            Opening::Http(connection) => Err(connection.refuse().await),
+        match Box::pin(Wanted::read(Transport::new(stream), None, policy, None)).await? {
+            Wanted::WebSocket(incoming) => Ok(incoming),
+            Wanted::Http(connection) => Err(connection.refuse().await),
         }
     }
 
@@ -204,7 +217,7 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// [`Error::Handshake`] if the answer names what the client did not offer, or a header field or extension that is not the caller's (permessage-deflate is up to [`Config::deflate`]): the
+    /// [`Error::Open`] if the answer names what the client did not offer, or a header field or extension that is not the caller's (permessage-deflate is up to [`Config::deflate`]): the
     /// connection is ended without an answer then.
     pub async fn accept_with(self, answer: Answer) -> Result<WebSocket, Error> {
         Box::pin(self.0.accept(answer)).await
@@ -226,9 +239,11 @@ impl Incoming {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<(), Error> {
-        let Parts { mut transport, policy, .. } = *self.0;
+        let Parts { mut transport, opening, policy, .. } = *self.0;
         let mut response = BytesMut::new();
-        handshake::reject(status, headers, body, &mut response)?;
+        if let Err(error) = handshake::reject(status, headers, body, &mut response) {
+            return Err(opening.fail(Phase::Upgrade, error));
+        }
         Box::pin(finish(&mut transport, &response, &policy.config)).await;
         Ok(())
     }
@@ -236,9 +251,9 @@ impl Incoming {
 
 impl Parts {
     async fn accept(self: Box<Self>, mut answer: Answer) -> Result<WebSocket, Error> {
-        let Self { mut transport, input, request, policy, member, .. } = *self;
+        let Self { mut transport, input, request, mut opening, peer, policy, member } = *self;
         if answer.extensions.iter().any(|extension| extension.name == Deflate::NAME) {
-            return Err(HandshakeError::from(HandshakeMisuse::OwnedExtension(Deflate::NAME)).into());
+            return Err(opening.fail(Phase::Upgrade, HandshakeMisuse::OwnedExtension(Deflate::NAME)));
         }
         let offered = policy.config.deflate.as_ref().and_then(|deflate| deflate.answer(request.extensions()));
         let deflate = offered.map(|(response, agreed)| {
@@ -246,8 +261,12 @@ impl Parts {
             agreed
         });
         let mut response = BytesMut::new();
-        request.accept(&answer, &mut response)?;
-        within(policy.config.open_timeout, write(&mut transport, &response)).await?;
+        if let Err(error) = request.accept(&answer, &mut response) {
+            return Err(opening.fail(Phase::Upgrade, error));
+        }
+        opening.renew(&policy.config);
+        let writing = async { Ok(write(&mut transport, &response).await?) };
+        opening.phase(Phase::Upgrade, policy.config.upgrade_timeout, writing).await?;
         let resource_name = match request.query() {
             None => request.path().to_owned(),
             Some(query) => format!("{}?{query}", request.path()),
@@ -257,6 +276,9 @@ impl Parts {
             headers: request.headers().clone(),
             subprotocol: answer.subprotocol,
             extensions: answer.extensions,
+            timings: opening.timings(),
+            peer_addr: peer,
+            tls: None,
         };
         Ok(WebSocket::new(transport, Role::Server, policy.config, input, handshake, deflate, member))
     }
@@ -279,8 +301,9 @@ impl HttpConnection {
 
     /// Answers that this is for WebSockets only.
     pub(crate) async fn refuse(mut self) -> Error {
-        refuse(&mut self.transport, &self.policy.config, HandshakeError::MissingHeader("Upgrade").into())
-            .await
+        let opening = Opening::new(&self.policy.config);
+        let error = opening.fail(Phase::Upgrade, HandshakeError::MissingHeader("Upgrade"));
+        refuse(&mut self.transport, &self.policy.config, error).await
     }
 }
 

@@ -41,36 +41,44 @@
 
 mod buffers;
 mod client;
+mod connect;
 mod dial;
 mod drain;
 mod driver;
 mod error;
 mod handshake;
 mod incoming;
+mod opening;
 mod origin;
 mod pair;
 mod ping;
+mod proxy;
 mod server;
 mod socket;
 mod split;
+mod tls;
 mod transport;
 
 pub use sockeye_proto::handshake::{Answer, Extension, Request};
 pub use sockeye_proto::{
     ApiMisuse, Bytes, CloseCode, CloseFrame, CloseInfo, Config, Deflate, Event, HandshakeError, HeaderMap,
-    HeaderName, HeaderValue, Message, ProtocolError, Refusal, Side, StatusCode, UrlError, Utf8Bytes,
-    WebSocketUrl, header,
+    HeaderName, HeaderValue, Message, PongTimeout, ProtocolError, Refusal, Side, StatusCode, UrlError,
+    Utf8Bytes, WebSocketUrl, header,
 };
 
 pub use client::{Client, connect};
-pub use error::{Error, Timeout, TrySendError};
+pub use dial::{Resolve, Resolving, SystemResolver, Tcp};
+pub use error::{Error, TrySendError};
 pub use handshake::Handshake;
 pub use incoming::{HttpConnection, Incoming, accept};
+pub use opening::{OpenCause, OpenError, Phase, RedirectError, Timings};
 pub use pair::{pair, pair_with};
 pub use ping::Ping;
+pub use proxy::{Proxies, Proxy, ProxyError};
 pub use server::Server;
 pub use socket::WebSocket;
 pub use split::{Receiver, Sender};
+pub use tls::{Tls, TlsError, TlsInfo};
 
 /// The README's examples, compiled.
 #[cfg(doctest)]

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::drain::{Drain, Member};
 use crate::error::Error;
-use crate::incoming::{HttpConnection, Incoming, Opening, Policy};
+use crate::incoming::{HttpConnection, Incoming, Policy, Wanted};
 use crate::transport::Transport;
 
 /// How long to wait before accepting again when that failed, for want of file descriptors mostly.
@@ -174,9 +174,9 @@ async fn open(
     member: Member,
     http: Option<Arc<HttpHandler>>,
 ) -> Option<Incoming> {
-    match Opening::read(transport, Some(peer), policy, Some(member)).await {
-        Ok(Opening::WebSocket(incoming)) => return Some(incoming),
-        Ok(Opening::Http(connection)) => match http {
+    match Wanted::read(transport, Some(peer), policy, Some(member)).await {
+        Ok(Wanted::WebSocket(incoming)) => return Some(incoming),
+        Ok(Wanted::Http(connection)) => match http {
             Some(http) => http(connection).await,
             None => drop(connection.refuse().await),
         },

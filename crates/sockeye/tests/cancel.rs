@@ -106,5 +106,5 @@ async fn opening_dropped_is_given_up() {
     let dropped = poll_once(sockeye::Client::new().connect_over(Trickle::new(client), "ws://test/")).await;
     assert!(dropped.is_none());
     let error = sockeye::accept(server).await.unwrap_err();
-    assert!(matches!(error, Error::Handshake(_)), "{error}");
+    assert!(matches!(error, Error::Open(_)), "{error}");
 }
