@@ -28,7 +28,7 @@
 //! Pings are answered, silent peers are found, closing handshakes are finished, and every limit and deadline of [`Config`] holds, without
 //! a line of yours. It needs a tokio runtime with I/O and time enabled, as `#[tokio::main]` makes it.
 //!
-//! - [`connect`], [`Client`]: open a connection.
+//! - [`connect`], [`Client`]: open a connection; [`Client::reconnecting`]: one after the other.
 //! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
 //! - [`pair()`]: two WebSockets joined in memory, for tests.
@@ -53,6 +53,7 @@ mod origin;
 mod pair;
 mod ping;
 mod proxy;
+mod reconnect;
 mod server;
 mod socket;
 mod split;
@@ -75,6 +76,7 @@ pub use opening::{OpenCause, OpenError, Phase, RedirectError, Timings};
 pub use pair::{pair, pair_with};
 pub use ping::Ping;
 pub use proxy::{Proxies, Proxy, ProxyError};
+pub use reconnect::{Attempt, Backoff, Failure, Reconnecting};
 pub use server::Server;
 pub use socket::WebSocket;
 pub use split::{Receiver, Sender};

@@ -1,53 +1,16 @@
 //! Servers and clients on real sockets.
 
+mod support;
+
 use std::net::SocketAddr;
 
 use sockeye::{
-    Answer, Client, Config, Error, HandshakeError, HeaderMap, HeaderValue, Incoming, OpenCause, Phase,
-    Server, StatusCode, connect, header,
+    Answer, Client, Config, Error, HandshakeError, HeaderMap, HeaderValue, OpenCause, Phase, Server,
+    StatusCode, connect, header,
 };
+use support::{echo, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-
-/// A running server that ends when told to.
-struct Running {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<std::io::Result<()>>,
-}
-
-impl Running {
-    fn url(&self) -> String {
-        format!("ws://{}/", self.address)
-    }
-
-    async fn stop(self) {
-        let _ = self.stop.send(());
-        self.server.await.unwrap().unwrap();
-    }
-}
-
-async fn serve<H, F>(set_up: impl FnOnce(Server) -> Server, handler: H) -> Running
-where
-    H: Fn(Incoming) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), Error>> + Send + 'static,
-{
-    let server = set_up(Server::bind("127.0.0.1:0").await.unwrap());
-    let address = server.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel();
-    let server = tokio::spawn(server.run_until(stopped, handler));
-    Running { address, stop, server }
-}
-
-async fn echo(incoming: Incoming) -> Result<(), Error> {
-    let mut ws = incoming.accept().await?;
-    while let Some(message) = ws.recv().await? {
-        ws.send(message).await?;
-    }
-    Ok(())
-}
 
 fn opening(error: &Error) -> (Phase, &OpenCause) {
     let Error::Open(error) = error else { panic!("{error}") };

@@ -1,15 +1,18 @@
-//! What several test files need: hostile transports, and futures polled a given number of times.
+//! What several test files need: hostile transports, servers, and futures polled a given number of times.
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-use sockeye::{Client, Config, Incoming, WebSocket};
+use sockeye::{Client, Config, Error, Incoming, Server, WebSocket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// Polls a future once, and drops it if it is not ready then.
 pub(crate) async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -133,4 +136,44 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+}
+
+/// A running server that ends when told to.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl Running {
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}/", self.address)
+    }
+
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(());
+        self.server.await.unwrap().unwrap();
+    }
+}
+
+/// Starts a server on a port of its own.
+pub(crate) async fn serve<H, F>(set_up: impl FnOnce(Server) -> Server, handler: H) -> Running
+where
+    H: Fn(Incoming) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let server = set_up(Server::bind("127.0.0.1:0").await.unwrap());
+    let address = server.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let server = tokio::spawn(server.run_until(stopped, handler));
+    Running { address, stop, server }
+}
+
+/// A handler that gives back what it gets.
+pub(crate) async fn echo(incoming: Incoming) -> Result<(), Error> {
+    let mut ws = incoming.accept().await?;
+    while let Some(message) = ws.recv().await? {
+        ws.send(message).await?;
+    }
+    Ok(())
 }
