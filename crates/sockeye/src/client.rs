@@ -77,7 +77,10 @@ impl Client {
     /// The fields that make the handshake (`Upgrade`, `Connection`, `Sec-WebSocket-*` and those that announce a body) are not the
     /// caller's: [`connect`](Self::connect) refuses them. `Host` takes the place of the URL's.
     #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
+        if matches!(name, header::AUTHORIZATION | header::COOKIE) {
+            value.set_sensitive(true);
+        }
         self.offer.headers.append(name, value);
         self
     }
@@ -125,10 +128,11 @@ impl Client {
     /// Name or value hold characters that no header field may hold.
     pub fn cookie(mut self, name: &str, value: &str) -> Result<Self, header::InvalidHeaderValue> {
         let cookie = HeaderValue::try_from(format!("{name}={value}"))?;
-        let value = match self.offer.headers.get(header::COOKIE) {
+        let mut value = match self.offer.headers.get(header::COOKIE) {
             None => cookie,
             Some(others) => HeaderValue::from_bytes(&[others.as_bytes(), b"; ", cookie.as_bytes()].concat())?,
         };
+        value.set_sensitive(true);
         self.offer.headers.insert(header::COOKIE, value);
         Ok(self)
     }
