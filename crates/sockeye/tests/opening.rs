@@ -81,8 +81,7 @@ async fn cookies_are_one_field_and_those_set_are_shown() {
         |server| server,
         move |incoming| {
             *noted.lock().unwrap() = Some(incoming.headers().clone());
-            let mut answer = Answer::default();
-            answer.headers = set.clone();
+            let answer = Answer { headers: set.clone(), ..Answer::default() };
             async move { incoming.accept_with(answer).await.map(drop) }
         },
     )
