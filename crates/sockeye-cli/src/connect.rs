@@ -119,7 +119,7 @@ fn tell_ending(ending: &Ending, close_timeout: Option<Duration>, told_anyway: bo
 fn tell_failure(failure: &Failure<'_>) {
     let pause = format!("trying again in {:.1} s", failure.wait.as_secs_f64());
     match failure.error {
-        Some(error) => tell(format_args!("{}; {pause}", escaped(&error.to_string()))),
+        Some(error) => tell(format_args!("{}; {pause}", brief(error))),
         None => tell(pause),
     }
 }
@@ -161,15 +161,18 @@ fn tell_headers(headers: &HeaderMap) {
     }
 }
 
-fn tell_failed_opening(error: &Error, plan: &Connect) {
-    let what = match error {
-        // In which phase and after how long matters most when it took too long.
-        Error::Open(open) if !plan.verbose && !matches!(open.cause, OpenCause::Timeout) => {
-            open.cause.to_string()
+/// In which phase an opening has failed and after how long matters only when it took too long.
+fn brief(error: &Error) -> String {
+    match error {
+        Error::Open(open) if !matches!(open.cause, OpenCause::Timeout) => {
+            escaped(&open.cause.to_string()).into_owned()
         }
-        error => error.to_string(),
-    };
-    complain(escaped(&what));
+        error => escaped(&error.to_string()).into_owned(),
+    }
+}
+
+fn tell_failed_opening(error: &Error, plan: &Connect) {
+    complain(if plan.verbose { escaped(&error.to_string()).into_owned() } else { brief(error) });
     if let Some(refusal) = error.refusal() {
         tell_refusal(refusal, plan.verbose);
     }

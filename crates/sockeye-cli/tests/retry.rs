@@ -29,7 +29,8 @@ fn a_lost_connection_is_made_again_and_input_goes_on() {
         last.write_all(&frame(TEXT, b"after")).unwrap();
         read_until_close(last)
     });
-    let mut program = Program::start(&["connect", "--wait", "0.2", "--retry", "3", &url]);
+    let mut program =
+        Program::start(&["connect", "--wait", "0.2", "--retry", "3", "--retry-delay", "0.01", &url]);
     let mut stdin = program.stdin();
     assert_eq!(program.line(), "before\n");
     assert_eq!(program.line(), "after\n");
@@ -38,8 +39,13 @@ fn a_lost_connection_is_made_again_and_input_goes_on() {
     let run = program.finish();
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(wait(&server), (vec![(TEXT, b"hello".to_vec())], Some(1000)));
-    for said in ["503 Busy", "the connection was lost", "1012, restart", "trying again in", "connected again"]
-    {
+    for said in [
+        "503 Service Unavailable; trying again",
+        "the connection was lost",
+        "1012, restart",
+        "trying again in",
+        "connected again",
+    ] {
         assert!(run.stderr.contains(said), "{said}: {}", run.stderr);
     }
 }
@@ -47,7 +53,7 @@ fn a_lost_connection_is_made_again_and_input_goes_on() {
 #[test]
 fn it_is_given_up_after_so_many_failures_and_at_once_where_nothing_would_change() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let once = run(&["connect", "--retry", "1", &format!("ws://{address}/")], "");
+    let once = run(&["connect", "--retry", "1", "--retry-delay", "0", &format!("ws://{address}/")], "");
     assert_eq!(once.code, Some(11), "{}", once.stderr);
     assert_eq!(once.stderr.matches("trying again").count(), 1, "{}", once.stderr);
 

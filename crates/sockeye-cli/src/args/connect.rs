@@ -73,6 +73,9 @@ pub(super) struct Args {
     /// Connects again, N failures at most, or inf
     #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = count_or_inf)]
     retry: Retry,
+    /// Limit of the pause before the first again
+    #[arg(long, value_name = "SECS", default_value = "1", value_parser = seconds)]
+    retry_delay: Duration,
     /// Does not offer compression
     #[arg(long)]
     no_deflate: bool,
@@ -103,6 +106,7 @@ impl From<Args> for Connect {
             (true, Some(bytes)) => Sending::Chunks(usize::try_from(bytes).unwrap_or(usize::MAX)),
         };
         let mut backoff = Backoff::default();
+        backoff.first = args.retry_delay;
         backoff.failures = args.retry.0.map(|most| most.saturating_add(1));
         Self {
             url: args.url,
