@@ -104,7 +104,9 @@ impl Tcp {
         // Before it connects: the receive buffer decides which window scale is offered, once and for all (RFC 7323 section 2).
         self.set_options(&socket)?;
         let stream = socket.connect(address).await?;
-        refuse_itself(&stream)?;
+        if is_to_itself(&stream, address) {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         Ok(Transport::tcp(stream, self.nodelay))
     }
 
@@ -152,24 +154,25 @@ fn bind_interface(_socket: &TcpSocket, _interface: &str) -> io::Result<()> {
 
 /// Connecting to a port of one's own machine where nobody listens can succeed: the system may choose that very port to connect from, and
 /// TCP lets a socket connect to itself (RFC 9293 section 3.5, simultaneous open). It would keep the server from ever listening there again.
-fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
-    if stream.local_addr()? == stream.peer_addr()? {
-        return Err(io::ErrorKind::ConnectionRefused.into());
-    }
-    Ok(())
+fn is_to_itself(stream: &TcpStream, address: SocketAddr) -> bool {
+    stream.local_addr().is_ok_and(|local| local == address)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[tokio::test]
-    async fn a_socket_connected_to_itself_is_refused() {
+    async fn a_socket_connected_to_itself_is_told_from_others() {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
         let itself = socket.local_addr().unwrap();
-        let stream = socket.connect(itself).await.unwrap();
-        assert_eq!(refuse_itself(&stream).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert!(is_to_itself(&socket.connect(itself).await.unwrap(), itself));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(!is_to_itself(&TcpStream::connect(address).await.unwrap(), address));
     }
 
     #[test]
@@ -242,7 +245,7 @@ mod tests {
     }
     #[tokio::test]
     async fn nagle_is_off_unless_asked_for() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         for nodelay in [true, false] {
             let tcp = Tcp { nodelay, ..Tcp::default() };
