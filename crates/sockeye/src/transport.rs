@@ -131,3 +131,18 @@ impl AsyncWrite for Transport {
         on_stream!(self, stream => stream.poll_shutdown(cx))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_usual_streams_are_not_boxed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(matches!(Transport::new(tcp), Transport::Tcp(_)));
+        #[cfg(unix)]
+        assert!(matches!(Transport::new(UnixStream::pair().unwrap().0), Transport::Unix(_)));
+        assert!(matches!(Transport::new(tokio::io::duplex(1).0), Transport::Other(_)));
+    }
+}
