@@ -177,14 +177,17 @@ impl Client {
         self
     }
 
-    /// Sets how TCP connections are made.
+    /// Sets how TCP connections are made, those to a proxy too.
+    ///
+    /// All addresses of a host are tried, but for more than 16 of them: IPv6 and IPv4 in turns, the next when one has failed or is slower
+    /// than [`Tcp::attempt_delay`]; the first to connect is taken (Happy Eyeballs, RFC 8305 sections 4 and 5).
     #[must_use]
     pub fn tcp(mut self, tcp: Tcp) -> Self {
         self.tcp = tcp;
         self
     }
 
-    /// Resolves names by this in place of the operating system.
+    /// Resolves names by this in place of the operating system, such as by [`Overrides`](crate::Overrides).
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolve + 'static) -> Self {
         self.resolver = Arc::new(resolver);
@@ -192,6 +195,17 @@ impl Client {
     }
 
     /// Connects to a unix socket instead of the URL's host and port, which only the server is told then. No proxy is used.
+    ///
+    /// A path that begins with a NUL byte is the name of an abstract socket on Linux. Where there are no unix sockets, to connect fails
+    /// with [`ErrorKind::Unsupported`](std::io::ErrorKind::Unsupported).
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), sockeye::Error> {
+    /// let client = sockeye::Client::new().unix_socket("/run/feed.sock");
+    /// let ws = client.connect("ws://localhost/feed").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.unix_socket = Some(path.into());

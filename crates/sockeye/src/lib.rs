@@ -68,7 +68,7 @@ pub use sockeye_proto::{
 };
 
 pub use client::{Client, connect};
-pub use dial::{Resolve, Resolving, SystemResolver, Tcp};
+pub use dial::{Family, Overrides, Resolve, Resolving, SystemResolver, Tcp};
 pub use error::{Error, TrySendError};
 pub use handshake::Handshake;
 pub use incoming::{HttpConnection, Incoming, accept};

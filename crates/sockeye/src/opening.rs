@@ -93,7 +93,8 @@ pub enum OpenCause {
     Connect {
         /// Host and port, or the path of a unix socket.
         address: String,
-        /// What the last address tried gave.
+        /// What the address gave. Of several addresses: how many were tried and what they gave, each error once, and the kind of the
+        /// one that tells most.
         source: io::Error,
     },
     /// The opening handshake failed, or the server refused it (RFC 6455 section 4).
