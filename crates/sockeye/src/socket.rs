@@ -85,7 +85,7 @@ impl WebSocket {
     /// # Errors
     ///
     /// [`Error::Protocol`] if the peer broke the protocol or a limit (it was sent a Close frame that says so),
-    /// [`Error::Timeout`] if it is dead, [`Error::Io`] if the connection was lost. Messages that came before are delivered
+    /// [`Error::PongTimeout`] if it is dead, [`Error::Io`] if the connection was lost. Messages that came before are delivered
     /// first. An error is told once; then comes `None`.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
         poll_fn(|cx| self.poll_recv(cx))
