@@ -32,6 +32,8 @@ pub(crate) use tunnel::open_tunnel;
 /// | `socks5` | 1080 | by SOCKS5 (RFC 1928) for an address, which our own resolver gives |
 /// | `socks5h`, `socks` | 1080 | by SOCKS5 for a name, which the proxy resolves |
 ///
+/// Without a port, curl takes 1080 for `http` too.
+///
 /// Characters of the user name and password that have a meaning in a URL are percent-encoded. Neither is ever shown: `Debug` and
 /// `Display` give scheme, host and port.
 ///
