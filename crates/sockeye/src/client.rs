@@ -154,9 +154,10 @@ impl Client {
         self
     }
 
-    /// Connects by way of this proxy, whatever the environment says; `None` is no proxy at all.
+    /// Connects by way of this proxy, whatever the environment says, to this machine itself too; `None` is no proxy at all.
     ///
-    /// By default a proxy is looked for in the environment: [`Proxies`].
+    /// By default a proxy is looked for in the environment: [`Proxies`]. Both `ws` and `wss` go through a tunnel that the proxy is
+    /// asked for (RFC 6455 section 4.1).
     #[must_use]
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
         self.proxies = Proxies::fixed(proxy.into());
