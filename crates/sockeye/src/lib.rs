@@ -28,7 +28,7 @@
 //! Pings are answered, silent peers are found, closing handshakes are finished, and every limit and deadline of [`Config`] holds, without
 //! a line of yours. It needs a tokio runtime with I/O and time enabled, as `#[tokio::main]` makes it.
 //!
-//! - [`connect`], [`Client`]: open a connection.
+//! - [`connect`], [`Client`]: open a connection, to `ws://` or `wss://`; [`Tls`] for CAs, client certificates and the like.
 //! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
 //! - [`pair()`]: two WebSockets joined in memory, for tests.
@@ -78,7 +78,9 @@ pub use proxy::{Proxies, Proxy, ProxyError};
 pub use server::Server;
 pub use socket::WebSocket;
 pub use split::{Receiver, Sender};
-pub use tls::{Tls, TlsError, TlsInfo};
+pub use tls::{CertificateProblem, PemError, Tls, TlsError, TlsInfo};
+
+pub use rustls;
 
 /// The README's examples, compiled.
 #[cfg(doctest)]

@@ -45,6 +45,7 @@ use crate::transport::Transport;
 /// A connection at rest holds its own few hundred bytes and a timer. While bytes are on their way it rents a block of 64 KiB for
 /// each direction from a pool of the thread's; a message that is longer than that grows the block as it arrives.
 /// [`Config::max_buffered`] bounds what waits to be written: [`send`](Self::send) waits for room, and at most one message goes beyond.
+/// TLS holds up to 64 KiB besides.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -85,7 +86,7 @@ impl WebSocket {
     /// # Errors
     ///
     /// [`Error::Protocol`] if the peer broke the protocol or a limit (it was sent a Close frame that says so),
-    /// [`Error::Timeout`] if it is dead, [`Error::Io`] if the connection was lost. Messages that came before are delivered
+    /// [`Error::PongTimeout`] if it is dead, [`Error::Io`] if the connection was lost. Messages that came before are delivered
     /// first. An error is told once; then comes `None`.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
         poll_fn(|cx| self.poll_recv(cx))
@@ -198,7 +199,7 @@ impl WebSocket {
         self.driver.connection().close_info()
     }
 
-    /// How many encoded bytes wait to be written.
+    /// How many encoded bytes wait to be written; what TLS has taken and holds back is not counted.
     pub fn buffered_amount(&self) -> usize {
         self.driver.buffered_amount()
     }

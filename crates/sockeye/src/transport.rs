@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// Any other byte stream.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -16,6 +17,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// A byte stream; an enum, so that the user's type has no parameter and the usual streams no indirection.
 pub(crate) enum Transport {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<Transport>>),
     Other(Box<dyn Stream>),
     /// What is left where a stream was taken away: nothing to read, nowhere to write.
     Gone,
@@ -61,6 +63,10 @@ macro_rules! on_stream {
                 let $stream = Pin::new(stream);
                 $call
             }
+            Transport::Tls(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
             Transport::Other(stream) => {
                 let $stream = Pin::new(stream);
                 $call
@@ -95,6 +101,7 @@ impl AsyncWrite for Transport {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
             Self::Other(stream) => stream.is_write_vectored(),
             Self::Gone => false,
         }
