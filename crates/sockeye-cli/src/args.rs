@@ -15,14 +15,14 @@ pub(crate) use serve::Serve;
 
 /// What is to be done.
 pub(crate) enum Plan {
-    Connect(Connect),
+    Connect(Box<Connect>),
     Serve(Serve),
 }
 
 /// Reads the command line. Where that is wrong it says so and ends the program with code 2.
 pub(crate) fn plan() -> Plan {
     match Cli::parse().verb {
-        Verb::Connect(args) => Plan::Connect(args.into()),
+        Verb::Connect(args) => Plan::Connect(Box::new(args.into())),
         Verb::Serve(args) => Plan::Serve(args.into()),
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Driver {
     pings: Pings,
     /// The server's wish to close, if it is a server's connection.
     member: Option<Member>,
+    /// Whether the transport was given bytes that it may still hold, as TLS does.
+    unflushed: bool,
     /// Why writing has failed: reading goes on, for the peer's last words.
     write_error: Option<io::Error>,
     /// What `recv` ends with, once the byte stream is over.
@@ -85,6 +87,7 @@ impl Driver {
             timer: None,
             pings: Pings::default(),
             member,
+            unflushed: false,
             write_error: None,
             failure: None,
             tick: coarsetime::Instant::now(),
@@ -315,38 +318,39 @@ impl Driver {
 
     /// Writes what is encoded: ready when nothing is left, or nothing can be written any more.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(buffers) = &mut self.buffers else { return Poll::Ready(()) };
-        let output = &mut buffers.output;
-        if !output.has_remaining() {
-            return Poll::Ready(());
-        }
-        while output.has_remaining() {
-            if self.write_error.is_some() || self.connection.is_ended() {
-                output.advance(output.remaining());
-                break;
-            }
-            let transport = Pin::new(&mut self.transport);
-            let result = if output.chunk().len() == output.remaining() {
-                transport.poll_write(cx, output.chunk())
-            } else {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let count = output.chunks_vectored(&mut slices);
-                transport.poll_write_vectored(cx, &slices[..count])
-            };
-            match ready!(result) {
-                Ok(0) => self.write_error = Some(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    output.advance(count);
-                    self.connection.on_written(count, now);
-                    self.news.written = true;
+        if let Some(Buffers { output, .. }) = self.buffers.as_deref_mut() {
+            while output.has_remaining() {
+                if self.write_error.is_some() || self.connection.is_ended() {
+                    output.advance(output.remaining());
+                    break;
                 }
-                Err(error) => self.write_error = Some(error),
+                let transport = Pin::new(&mut self.transport);
+                let result = if output.chunk().len() == output.remaining() {
+                    transport.poll_write(cx, output.chunk())
+                } else {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let count = output.chunks_vectored(&mut slices);
+                    transport.poll_write_vectored(cx, &slices[..count])
+                };
+                match ready!(result) {
+                    Ok(0) => self.write_error = Some(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => {
+                        output.advance(count);
+                        self.connection.on_written(count, now);
+                        self.news.written = true;
+                        self.unflushed = true;
+                    }
+                    Err(error) => self.write_error = Some(error),
+                }
             }
         }
-        match ready!(Pin::new(&mut self.transport).poll_flush(cx)) {
-            Err(error) if self.write_error.is_none() => self.write_error = Some(error),
-            _ => {}
+        if self.unflushed && self.write_error.is_none() && !self.connection.is_ended() {
+            if let Err(error) = ready!(Pin::new(&mut self.transport).poll_flush(cx)) {
+                self.write_error = Some(error);
+            }
+            self.news.written = true;
         }
+        self.unflushed = false;
         Poll::Ready(())
     }
 

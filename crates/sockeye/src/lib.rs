@@ -28,7 +28,8 @@
 //! Pings are answered, silent peers are found, closing handshakes are finished, and every limit and deadline of [`Config`] holds, without
 //! a line of yours. It needs a tokio runtime with I/O and time enabled, as `#[tokio::main]` makes it.
 //!
-//! - [`connect`], [`Client`]: open a connection; [`Client::reconnecting`]: one after the other.
+//! - [`connect`], [`Client`]: open a connection, to `ws://` or `wss://`; [`Tls`], [`Proxy`], [`Tcp`] for the way there; [`Client::reconnecting`]: one after
+//!   the other.
 //! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
 //! - [`pair()`]: two WebSockets joined in memory, for tests.
@@ -80,7 +81,9 @@ pub use reconnect::{Attempt, Backoff, Failure, Reconnecting};
 pub use server::Server;
 pub use socket::WebSocket;
 pub use split::{Receiver, Sender};
-pub use tls::{Tls, TlsError, TlsInfo};
+pub use tls::{CertificateProblem, PemError, Tls, TlsError, TlsInfo};
+
+pub use rustls;
 
 /// The README's examples, compiled.
 #[cfg(doctest)]

@@ -45,6 +45,7 @@ use crate::transport::Transport;
 /// A connection at rest holds its own few hundred bytes and a timer. While bytes are on their way it rents a block of 64 KiB for
 /// each direction from a pool of the thread's; a message that is longer than that grows the block as it arrives.
 /// [`Config::max_buffered`] bounds what waits to be written: [`send`](Self::send) waits for room, and at most one message goes beyond.
+/// TLS holds up to 64 KiB besides.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -198,7 +199,7 @@ impl WebSocket {
         self.driver.connection().close_info()
     }
 
-    /// How many encoded bytes wait to be written.
+    /// How many encoded bytes wait to be written; what TLS has taken and holds back is not counted.
     pub fn buffered_amount(&self) -> usize {
         self.driver.buffered_amount()
     }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio_rustls::client::TlsStream;
 
 /// Any other byte stream.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -20,6 +21,7 @@ pub(crate) enum Transport {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    Tls(Box<TlsStream<Transport>>),
     Other(Box<dyn Stream>),
     /// What is left where a stream was taken away: nothing to read, nowhere to write.
     Gone,
@@ -82,6 +84,10 @@ macro_rules! on_stream {
                 let $stream = Pin::new(stream);
                 $call
             }
+            Transport::Tls(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
             Transport::Other(stream) => {
                 let $stream = Pin::new(stream);
                 $call
@@ -118,6 +124,7 @@ impl AsyncWrite for Transport {
             Self::Tcp(stream) => stream.is_write_vectored(),
             #[cfg(unix)]
             Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
             Self::Other(stream) => stream.is_write_vectored(),
             Self::Gone => false,
         }
