@@ -4,8 +4,10 @@
 mod connect;
 mod serve;
 mod values;
+mod way;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use sockeye::Config;
 
 use crate::exit;
@@ -16,14 +18,17 @@ pub(crate) use serve::Serve;
 /// What is to be done.
 pub(crate) enum Plan {
     Connect(Box<Connect>),
-    Serve(Serve),
+    Serve(Box<Serve>),
 }
 
 /// Reads the command line. Where that is wrong it says so and ends the program with code 2.
 pub(crate) fn plan() -> Plan {
     match Cli::parse().verb {
-        Verb::Connect(args) => Plan::Connect(Box::new(args.into())),
-        Verb::Serve(args) => Plan::Serve(args.into()),
+        Verb::Connect(args) => match (*args).try_into() {
+            Ok(plan) => Plan::Connect(Box::new(plan)),
+            Err(why) => Cli::command().error(ErrorKind::ValueValidation, why).exit(),
+        },
+        Verb::Serve(args) => Plan::Serve(Box::new(args.into())),
     }
 }
 
@@ -37,7 +42,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    Connect(connect::Args),
+    Connect(Box<connect::Args>),
     Serve(serve::Args),
 }
 
@@ -55,6 +60,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sockeye::{Backoff, Client, HeaderName, HeaderValue};
 
 use super::values::{Retry, Wait, count_or_inf, header, header_value, seconds, seconds_or_inf, subprotocol};
+use super::way::Way;
 
 /// What `connect` is to do.
 pub(crate) struct Connect {
@@ -46,6 +47,8 @@ pub(super) struct Args {
     // Help texts of at most 44 characters, the default included, stand beside the options: the whole fits a screen.
     #[arg(value_name = "URL", hide = true)]
     url: String,
+    #[command(flatten)]
+    way: Way,
     /// Adds a header field, as 'Name: value'
     #[arg(short = 'H', long = "header", value_name = "FIELD", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -74,7 +77,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = count_or_inf)]
     retry: Retry,
     /// Limit of the pause before the first again
-    #[arg(long, value_name = "SECS", default_value = "1", value_parser = seconds)]
+    #[arg(long, value_name = "SECS", default_value = "1", value_parser = seconds, hide_short_help = true)]
     retry_delay: Duration,
     /// Does not offer compression
     #[arg(long)]
@@ -84,13 +87,16 @@ pub(super) struct Args {
     verbose: bool,
 }
 
-impl From<Args> for Connect {
-    fn from(args: Args) -> Self {
+impl TryFrom<Args> for Connect {
+    type Error = String;
+
+    fn try_from(args: Args) -> Result<Self, String> {
         let some = |duration: Duration| (!duration.is_zero()).then_some(duration);
         let mut config = super::config(args.no_deflate);
         config.open_timeout = some(args.connect_timeout);
         config.ping_interval = some(args.ping_interval);
-        let mut client = Client::new().config(config);
+        args.way.limit(&mut config);
+        let mut client = args.way.set(Client::new().config(config))?;
         for (name, value) in args.headers {
             client = client.header(name, value);
         }
@@ -108,7 +114,7 @@ impl From<Args> for Connect {
         let mut backoff = Backoff::default();
         backoff.first = args.retry_delay;
         backoff.failures = args.retry.0.map(|most| most.saturating_add(1));
-        Self {
+        Ok(Self {
             url: args.url,
             client,
             reconnects: args.retry.0 != Some(0),
@@ -116,6 +122,6 @@ impl From<Args> for Connect {
             wait: args.wait.0,
             sending,
             verbose: args.verbose,
-        }
+        })
     }
 }

@@ -1,8 +1,9 @@
 //! The values of options, each checked by itself.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use sockeye::{HeaderName, HeaderValue};
+use sockeye::{HeaderName, HeaderValue, Proxy};
 
 /// `Name: value` as curl has it; `Name;` gives a field without a value.
 pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -56,6 +57,54 @@ pub(super) fn count_or_inf(text: &str) -> Result<Retry, String> {
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text.parse().map_err(|_| "it must be a number of seconds, such as 2.5")?;
     Duration::try_from_secs_f64(number).map_err(|_| "it must be a number of seconds from 0 on".into())
+}
+
+/// A phase of an opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Resolve,
+    Connect,
+    Proxy,
+    Tls,
+    Upgrade,
+}
+
+pub(super) fn phase_timeout(text: &str) -> Result<(Phase, Duration), String> {
+    let (phase, limit) = text.split_once('=').ok_or("it must be PHASE=SECS, such as tls=2.5")?;
+    let phase = match phase {
+        "resolve" => Phase::Resolve,
+        "connect" => Phase::Connect,
+        "proxy" => Phase::Proxy,
+        "tls" => Phase::Tls,
+        "upgrade" => Phase::Upgrade,
+        _ => return Err("the phase must be resolve, connect, proxy, tls or upgrade".into()),
+    };
+    Ok((phase, seconds(limit)?))
+}
+
+/// A file's content.
+pub(super) fn file(path: &str) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| error.to_string())
+}
+
+/// A proxy, or none.
+pub(super) fn proxy(text: &str) -> Result<Option<Proxy>, String> {
+    if text.is_empty() { Ok(None) } else { Proxy::new(text).map(Some).map_err(|error| error.to_string()) }
+}
+
+/// `HOST:PORT:ADDRESS[,ADDRESS]` as curl has it; addresses of IPv6 may stand in brackets.
+pub(super) fn resolve(text: &str) -> Result<(String, u16, Vec<SocketAddr>), String> {
+    let wrong = || "it must be HOST:PORT:ADDRESS[,ADDRESS]".to_owned();
+    let mut parts = text.splitn(3, ':');
+    let (host, port, addresses) = (parts.next(), parts.next(), parts.next());
+    let host = host.filter(|host| !host.is_empty()).ok_or_else(wrong)?;
+    let port = port.and_then(|port| port.parse().ok()).ok_or_else(wrong)?;
+    let read = |address: &str| {
+        let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+        bare.parse().map(|address: IpAddr| SocketAddr::new(address, port)).map_err(|_| wrong())
+    };
+    let addresses = addresses.ok_or_else(wrong)?.split(',').map(read).collect::<Result<_, _>>()?;
+    Ok((host.to_owned(), port, addresses))
 }
 
 pub(super) fn address(text: &str) -> Result<String, String> {
@@ -132,6 +181,29 @@ mod tests {
             &["", "9000", ":9000", "127.0.0.1", "127.0.0.1:65536"],
         );
         check(seconds, &["0", "0.25", "1e3"], &["", "-1", "NaN", "inf", "1s"]);
+        check(
+            phase_timeout,
+            &["resolve=1", "connect=0.5", "proxy=2", "tls=3", "upgrade=4"],
+            &["", "tls", "tls=", "tls=-1", "dns=1"],
+        );
+        check(
+            resolve,
+            &["a.example:80:127.0.0.1", "a.example:80:127.0.0.1,[::1],::2"],
+            &[
+                "",
+                "a.example",
+                "a.example:80",
+                "a.example:80:",
+                ":80:::1",
+                "a.example:x:::1",
+                "a:80:b.example",
+            ],
+        );
+        check(
+            proxy,
+            &["", "http://a.example", "a.example:1", "socks5h://u:p@[::1]"],
+            &["ftp://a.example", "http://"],
+        );
         check(count_or_inf, &["0", "7", "inf"], &["-1", "", "1.5"]);
         check(seconds_or_inf, &["0", "inf"], &["-1", "infinite"]);
         check(subprotocol, &["chat", " chat "], &["", " "]);
