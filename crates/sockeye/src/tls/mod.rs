@@ -118,7 +118,7 @@ impl Tls {
         Ok(self.changed())
     }
 
-    /// Accepts any certificate whatever: whoever stands in between can read and change everything. For tests.
+    /// Accepts any certificate, whatever else is said: whoever stands in between can read and change everything. For tests.
     ///
     /// That the server has the certificate's private key is still verified.
     #[must_use]
