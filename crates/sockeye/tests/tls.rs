@@ -20,7 +20,7 @@ use sockeye::{
     WebSocket,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 const SUBJECT: &str = "CN=leaf,O=Test\\, Inc.";
 
@@ -299,6 +299,40 @@ async fn a_server_that_asks_for_a_certificate_is_shown_it() {
         assert_eq!(failure(&showing(&stranger), server()).await, (phase, refused));
     }
     assert!(!format!("{:?}", showing(&client)).contains("KEY"));
+}
+
+/// Passes on what a client and a server say until the client has answered the server's hello, and breaks off then with an alert, as
+/// OpenSSL does.
+async fn break_off(listener: TcpListener, server: SocketAddr, alert: AlertDescription) {
+    let (mut client, _) = listener.accept().await.unwrap();
+    let mut server = TcpStream::connect(server).await.unwrap();
+    let (mut hello, mut answer) = ([0; 4096], [0; 4096]);
+    let length = client.read(&mut hello).await.unwrap();
+    server.write_all(&hello[..length]).await.unwrap();
+    loop {
+        tokio::select! {
+            length = server.read(&mut answer) => client.write_all(&answer[..length.unwrap()]).await.unwrap(),
+            _ = client.read(&mut hello) => break,
+        }
+    }
+    client.write_all(&[21, 3, 3, 0, 2, 2, alert.into()]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handshake_failure_of_tls_1_2_after_a_wanted_certificate_is_for_that() {
+    let (ca, clients) = (Ca::new("ca"), Ca::new("clients"));
+    for (wanted, error) in [
+        (Some(&clients), TlsError::ClientCertificateRequired),
+        (None, TlsError::Alert(AlertDescription::HandshakeFailure)),
+    ] {
+        let server = serve(ca.issue(&["localhost"]).server_of(&[&TLS12], wanted), echo).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = localhost(listener.local_addr().unwrap());
+        let between = break_off(listener, server, AlertDescription::HandshakeFailure);
+        let tls = trusting(&ca);
+        let opened = tokio::join!(open(&tls, &url), between).0.unwrap_err();
+        assert!(matches!(&opened.cause, OpenCause::Tls(found) if *found == error), "{opened:?}");
+    }
 }
 
 #[tokio::test]

@@ -87,9 +87,15 @@ pub(super) fn file(path: &str) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| error.to_string())
 }
 
-/// A proxy, or none.
-pub(super) fn proxy(text: &str) -> Result<Option<Proxy>, String> {
-    if text.is_empty() { Ok(None) } else { Proxy::new(text).map(Some).map_err(|error| error.to_string()) }
+/// A proxy, or none: a type of its own, since clap takes an `Option` for an option that may be missing.
+#[derive(Clone)]
+pub(super) struct ProxyOrNone(pub(super) Option<Proxy>);
+
+pub(super) fn proxy(text: &str) -> Result<ProxyOrNone, String> {
+    if text.is_empty() {
+        return Ok(ProxyOrNone(None));
+    }
+    Proxy::new(text).map(|proxy| ProxyOrNone(Some(proxy))).map_err(|error| error.to_string())
 }
 
 /// `HOST:PORT:ADDRESS[,ADDRESS]` as curl has it; addresses of IPv6 may stand in brackets.

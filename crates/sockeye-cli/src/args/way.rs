@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sockeye::{Client, Config, Family, HeaderName, HeaderValue, Overrides, Proxies, Proxy, Tcp, Tls, header};
+use sockeye::{Client, Config, Family, HeaderName, HeaderValue, Overrides, Proxies, Tcp, Tls, header};
 
-use super::values::{Phase, file, header, header_value, phase_timeout, proxy, resolve, seconds};
+use super::values::{Phase, ProxyOrNone, file, header, header_value, phase_timeout, proxy, resolve, seconds};
 
 /// Most options are in `--help` only, so that `-h` fits a screen.
 #[derive(clap::Args)]
+#[expect(clippy::doc_markdown, reason = "help texts are no Markdown")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct Way {
     /// Says who it is, by Basic authentication
     #[arg(short, long, value_name = "USER:PASSWORD", hide_short_help = true, help_heading = "Who it is")]
@@ -43,7 +45,7 @@ pub(super) struct Way {
     /// Connects through http://, https://, socks5:// or socks5h://; '' for no proxy. If not given, http_proxy, https_proxy,
     /// all_proxy and no_proxy in the environment say
     #[arg(short = 'x', long, value_name = "URL", value_parser = proxy, help_heading = "Proxy")]
-    proxy: Option<Option<Proxy>>,
+    proxy: Option<ProxyOrNone>,
     /// Who it is to the proxy
     #[arg(
         short = 'U',
@@ -183,8 +185,8 @@ impl Way {
     fn proxies(&self) -> Result<Proxies, String> {
         let proxies = match &self.proxy {
             None => Proxies::default(),
-            Some(None) => Proxies::none(),
-            Some(Some(proxy)) => {
+            Some(ProxyOrNone(None)) => Proxies::none(),
+            Some(ProxyOrNone(Some(proxy))) => {
                 let tls = trust(self.proxy_cacert.as_deref(), self.proxy_insecure)
                     .map_err(|why| format!("--proxy-cacert: {why}"))?;
                 let mut proxy = proxy.clone().tls(tls);

@@ -7,6 +7,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{AlertDescription, CertificateError, InconsistentKeys, InvalidMessage};
 
 use super::certificate::{self, Certificate, Time};
+use super::verify::Seen;
 
 /// TLS failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -147,15 +148,20 @@ pub(crate) fn of_tls(error: &io::Error) -> Option<&rustls::Error> {
 }
 
 impl TlsError {
-    /// What an error that ended the TLS handshake means; `chain` are the certificates that were not accepted, if it was for them.
-    pub(super) fn of_handshake(error: &rustls::Error, chain: &[CertificateDer<'_>]) -> Self {
+    /// What an error that ended the TLS handshake means.
+    pub(super) fn of_handshake(error: &rustls::Error, seen: &Seen) -> Self {
         match error {
             rustls::Error::InvalidMessage(
                 InvalidMessage::InvalidContentType
                 | InvalidMessage::MessageTooLarge
                 | InvalidMessage::UnknownProtocolVersion,
             ) => Self::NotTls,
-            rustls::Error::InvalidCertificate(error) => of_certificate(error, chain),
+            rustls::Error::InvalidCertificate(error) => of_certificate(error, &seen.rejected),
+            // RFC 5246 section 7.4.6: "If the client does not send any certificates, the server MAY at its discretion either
+            // continue the handshake without client authentication, or respond with a fatal handshake_failure alert."
+            rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) if seen.asked => {
+                Self::ClientCertificateRequired
+            }
             error => error.into(),
         }
     }

@@ -10,15 +10,14 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::ResolvesClientCert;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 pub(crate) use error::of_tls;
 pub use error::{CertificateProblem, PemError, TlsError};
-use verify::Verifier;
+use verify::{Seen, Shown, Verifier};
 
 use crate::opening::OpenCause;
 use crate::transport::Transport;
@@ -118,7 +117,7 @@ impl Tls {
         Ok(self.changed())
     }
 
-    /// Accepts any certificate whatever: whoever stands in between can read and change everything. For tests.
+    /// Accepts any certificate, whatever else is said: whoever stands in between can read and change everything. For tests.
     ///
     /// That the server has the certificate's private key is still verified.
     #[must_use]
@@ -172,15 +171,8 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Protocol)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
-        let config = match &self.client_certificate {
-            None => config.with_no_client_auth(),
-            Some(certificate) => {
-                let shown: Arc<dyn ResolvesClientCert> =
-                    Arc::new(SingleCertAndKey::from(Arc::clone(certificate)));
-                config.with_client_cert_resolver(shown)
-            }
-        };
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::new(Shown(self.client_certificate.clone())));
         Ok(Arc::clone(self.made.get_or_init(|| Arc::new(config))))
     }
 }
@@ -239,12 +231,10 @@ pub(crate) async fn connect(
     let alpn = ALPN.iter().map(|name| name.to_vec()).collect();
     let connector = TlsConnector::from(tls.config().await?);
     let mut connecting = pin!(connector.with_alpn(alpn).connect(name, transport));
-    let mut rejected = Vec::new();
+    let mut seen = Seen::default();
     let result = poll_fn(|cx| {
         let result = connecting.as_mut().poll(cx);
-        if let Some(chain) = verify::take_rejected() {
-            rejected = chain;
-        }
+        seen.look();
         result
     });
     match result.await {
@@ -253,7 +243,7 @@ pub(crate) async fn connect(
             Ok((Transport::Tls(Box::new(stream)), info.map_err(TlsError::Protocol)?))
         }
         Err(error) => Err(match of_tls(&error) {
-            Some(error) => TlsError::of_handshake(error, &rejected).into(),
+            Some(error) => TlsError::of_handshake(error, &seen).into(),
             None => OpenCause::Io(error),
         }),
     }

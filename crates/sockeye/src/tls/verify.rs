@@ -1,12 +1,13 @@
-//! Which server certificates are accepted.
+//! Which server certificates are accepted, and which certificate is shown.
 
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::error::TlsError;
@@ -14,12 +15,27 @@ use super::error::TlsError;
 thread_local! {
     /// The certificates that this thread has not accepted last. rustls tells what is wrong, and not with which of them.
     static REJECTED: Cell<Option<Vec<CertificateDer<'static>>>> = const { Cell::new(None) };
+    /// Whether a server has asked for a certificate on this thread, and there was none to show.
+    static ASKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The certificates that were not accepted since this was last asked, the server's own first. To be asked after each poll, since the next may be on
-/// another thread.
-pub(super) fn take_rejected() -> Option<Vec<CertificateDer<'static>>> {
-    REJECTED.take()
+/// What a handshake that has failed was about.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The certificates that were not accepted, the server's own first.
+    pub(super) rejected: Vec<CertificateDer<'static>>,
+    /// Whether the server has asked for a certificate, and there was none to show.
+    pub(super) asked: bool,
+}
+
+impl Seen {
+    /// Takes what a poll of the handshake has left; to be called after each, since the next may be on another thread.
+    pub(super) fn look(&mut self) {
+        if let Some(rejected) = REJECTED.take() {
+            self.rejected = rejected;
+        }
+        self.asked |= ASKED.take();
+    }
 }
 
 /// The cryptography: named wherever rustls would look for the process's default, and panic if there are two.
@@ -133,5 +149,20 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Shows a certificate to a server that asks for one, if there is one.
+#[derive(Debug)]
+pub(super) struct Shown(pub(super) Option<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        ASKED.set(self.0.is_none());
+        self.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
     }
 }
