@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::close::{Close, CloseFrame, CloseInfo, Side};
 use crate::config::Config;
-use crate::deflate::{Compressor, History, PerMessageDeflate};
+use crate::deflate::{Compressor, History, PerMessageDeflate, Prepared};
 use crate::error::{PongTimeout, ProtocolError, SendError};
 use crate::frame::Opcode;
 use crate::keepalive::{Due, Keepalive};
@@ -229,6 +229,18 @@ impl Connection {
     /// As [`send`](Self::send).
     pub fn send_uncompressed(&mut self, message: Message, output: &mut Output) -> Result<(), SendError> {
         self.send_message(message, false, output)
+    }
+
+    /// Encodes a message that goes to many connections, as [`send`](Self::send) does; all that would compress it the same way do so once.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_prepared(&mut self, prepared: &Prepared, output: &mut Output) -> Result<(), SendError> {
+        self.check_open()?;
+        self.send.pending_pong(&self.config, output);
+        self.send.prepared(prepared, &self.config, output);
+        Ok(())
     }
 
     fn send_message(

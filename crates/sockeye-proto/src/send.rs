@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::close::CloseFrame;
 use crate::config::Config;
 use crate::connection::Role;
-use crate::deflate::Compressor;
+use crate::deflate::{Compressor, Prepared};
 use crate::error::ApiMisuse;
 use crate::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
 use crate::mask::mask;
@@ -50,7 +50,7 @@ impl Send {
     /// and makes it smaller.
     #[inline]
     pub(crate) fn message(&mut self, message: Message, compress: bool, config: &Config, output: &mut Output) {
-        let mut opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
+        let opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
         let mut payload = message.into_bytes();
         let mut rsv = 0;
         if compress
@@ -59,6 +59,30 @@ impl Send {
         {
             (payload, rsv) = (compressed, RSV1);
         }
+        self.data(opcode, rsv, payload, config, output);
+    }
+
+    /// Encodes a message that others send too, compressed as they do it if that comes to the same.
+    pub(crate) fn prepared(&mut self, prepared: &Prepared, config: &Config, output: &mut Output) {
+        let message = prepared.message();
+        let opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
+        let compressor = self.compressor.as_mut();
+        match compressor.and_then(|compressor| compressor.compress_prepared(prepared)) {
+            Some(compressed) => self.data(opcode, RSV1, compressed, config, output),
+            None => self.data(opcode, 0, message.clone().into_bytes(), config, output),
+        }
+    }
+
+    /// Encodes a message's payload, in fragments if the configuration asks for them.
+    #[inline]
+    fn data(
+        &mut self,
+        mut opcode: Opcode,
+        mut rsv: u8,
+        mut payload: Bytes,
+        config: &Config,
+        output: &mut Output,
+    ) {
         // RFC 6455 section 5.4: "a single frame with the FIN bit clear and an opcode other than 0, followed by zero or
         // more frames with the FIN bit clear and the opcode set to 0, and terminated by a single frame with the FIN bit
         // set and an opcode of 0"
