@@ -102,8 +102,8 @@ impl Connection {
             Role::Server => (server, client),
         };
         let settings = self.config.deflate.unwrap_or_default();
-        self.send.set_compressor(Some(Box::new(Compressor::new(&settings, ours.0, ours.1))));
-        self.receive.start_inflating(History::new(theirs.1.then_some(theirs.0)));
+        self.send.set_compressor(Some(Compressor::new(&settings, ours.0, ours.1)));
+        self.receive.start_inflating(theirs.1.then(|| History::new(theirs.0)));
     }
 
     /// Which end this is.

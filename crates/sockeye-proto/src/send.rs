@@ -24,8 +24,12 @@ pub(crate) struct Send {
     role: Role,
     /// The payload of the newest ping that could not be answered at once.
     pong: Option<Box<[u8]>>,
-    /// Boxed, since many connections have none.
-    compressor: Option<Box<Compressor>>,
+    compressor: Option<Compressor>,
+}
+
+/// How long a message has to be to be compressed: an empty one never is.
+fn threshold(config: &Config) -> usize {
+    config.deflate.unwrap_or_default().threshold.max(1)
 }
 
 impl Send {
@@ -34,16 +38,16 @@ impl Send {
     }
 
     /// Compresses messages from now on, or no longer.
-    pub(crate) fn set_compressor(&mut self, compressor: Option<Box<Compressor>>) {
+    pub(crate) fn set_compressor(&mut self, compressor: Option<Compressor>) {
         self.compressor = compressor;
     }
 
     pub(crate) fn compressor(&self) -> Option<&Compressor> {
-        self.compressor.as_deref()
+        self.compressor.as_ref()
     }
 
     pub(crate) fn compressor_mut(&mut self) -> Option<&mut Compressor> {
-        self.compressor.as_deref_mut()
+        self.compressor.as_mut()
     }
 
     /// Encodes a message, in fragments if the configuration asks for them, and compressed if that was agreed on, is wanted,
@@ -55,6 +59,7 @@ impl Send {
         let mut rsv = 0;
         if compress
             && let Some(compressor) = &mut self.compressor
+            && payload.len() >= threshold(config)
             && let Some(compressed) = compressor.compress(&payload)
         {
             (payload, rsv) = (compressed, RSV1);
@@ -66,7 +71,7 @@ impl Send {
     pub(crate) fn prepared(&mut self, prepared: &Prepared, config: &Config, output: &mut Output) {
         let message = prepared.message();
         let opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
-        let compressor = self.compressor.as_mut();
+        let compressor = self.compressor.as_mut().filter(|_| message.len() >= threshold(config));
         match compressor.and_then(|compressor| compressor.compress_prepared(prepared)) {
             Some(compressed) => self.data(opcode, RSV1, compressed, config, output),
             None => self.data(opcode, 0, message.clone().into_bytes(), config, output),

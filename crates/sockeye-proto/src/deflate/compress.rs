@@ -1,6 +1,7 @@
 //! Sending: messages into compressed payloads (RFC 7692 section 7.2.1).
 
 use std::cell::RefCell;
+use std::num::NonZeroU8;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -28,7 +29,8 @@ const BLOCK: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     level: u8,
-    mem_level: u8,
+    /// Never zero, which makes room for "no compressor".
+    mem_level: NonZeroU8,
     window_bits: u8,
 }
 
@@ -37,7 +39,7 @@ impl Settings {
     pub(super) fn new(deflate: &Deflate, window_bits: u8) -> Self {
         Self {
             level: deflate.level.min(9),
-            mem_level: deflate.mem_level.clamp(1, 9),
+            mem_level: NonZeroU8::new(deflate.mem_level.min(9)).unwrap_or(NonZeroU8::MIN),
             // zlib has no window of 8 bits to deflate with; with 9 bits its matches are at most 512 - 262 bytes back.
             window_bits: window_bits.clamp(9, 15),
         }
@@ -46,18 +48,18 @@ impl Settings {
     fn deflater(self) -> zlib_rs::Deflate {
         zlib_rs::Deflate::new_with_config(DeflateConfig {
             level: self.level.into(),
-            mem_level: self.mem_level.into(),
+            mem_level: self.mem_level.get().into(),
             window_bits: -i32::from(self.window_bits),
             ..DeflateConfig::default()
         })
     }
 
-    /// The compressed form of a message that stands for itself; `None` if it is better sent plain.
+    /// The compressed form of a message that stands for itself and is not empty; `None` if it is better sent plain.
     pub(crate) fn compress(self, payload: &[u8]) -> Option<Bytes> {
         with_block(|deflaters, block| {
             let deflater = deflaters.get(self);
             deflater.reset();
-            compress(deflater, payload, payload.len().saturating_sub(1), block)
+            compress(deflater, payload, payload.len() - 1, block)
         })
     }
 }
@@ -76,10 +78,9 @@ thread_local! {
     static THREAD: RefCell<Thread> = RefCell::default();
 }
 
-/// Compresses the messages that one end sends.
+/// Compresses the messages that one end sends. Two words, since every connection has one.
 pub(crate) struct Compressor {
     settings: Settings,
-    threshold: usize,
     /// Boxed, since without takeover there is none.
     context: Option<Box<Context>>,
 }
@@ -99,14 +100,11 @@ impl Compressor {
     pub(crate) fn new(deflate: &Deflate, window_bits: u8, takes_over: bool) -> Self {
         let settings = Settings::new(deflate, window_bits);
         let context = Context { deflater: None, quiet: deflate.quiet, deadline: None, used: false };
-        Self { settings, threshold: deflate.threshold, context: takes_over.then(|| Box::new(context)) }
+        Self { settings, context: takes_over.then(|| Box::new(context)) }
     }
 
-    /// The compressed form of a message; `None` if it is better sent plain.
+    /// The compressed form of a message, which must not be empty; `None` if it is better sent plain.
     pub(crate) fn compress(&mut self, payload: &[u8]) -> Option<Bytes> {
-        if payload.len() < self.threshold.max(1) {
-            return None;
-        }
         let Some(context) = &mut self.context else { return self.settings.compress(payload) };
         with_block(|_, block| {
             context.used = true;
@@ -124,12 +122,8 @@ impl Compressor {
     /// As [`compress`](Self::compress), for a message that others send too: without a context to take over, what they made of it under the same
     /// settings will do.
     pub(crate) fn compress_prepared(&mut self, prepared: &Prepared) -> Option<Bytes> {
-        let payload = prepared.message().as_bytes();
         if self.context.is_some() {
-            return self.compress(payload);
-        }
-        if payload.len() < self.threshold.max(1) {
-            return None;
+            return self.compress(prepared.message().as_bytes());
         }
         prepared.compressed(self.settings, |payload| self.settings.compress(payload))
     }
