@@ -218,7 +218,7 @@ impl Connection {
     /// [`SendError::Closed`] once a Close frame was sent or received.
     #[inline]
     pub fn send(&mut self, message: Message, output: &mut Output) -> Result<(), SendError> {
-        self.send_message(message, true, output)
+        self.send_message(message, Compressor::compress, output)
     }
 
     /// Encodes a message that is not to be compressed: because that would take time for nothing, as with pictures, or would let
@@ -228,7 +228,7 @@ impl Connection {
     ///
     /// As [`send`](Self::send).
     pub fn send_uncompressed(&mut self, message: Message, output: &mut Output) -> Result<(), SendError> {
-        self.send_message(message, false, output)
+        self.send_message(message, |_, _| None, output)
     }
 
     /// Encodes a message that goes to many connections, as [`send`](Self::send) does; all that would compress it the same way do so once.
@@ -237,16 +237,14 @@ impl Connection {
     ///
     /// As [`send`](Self::send).
     pub fn send_prepared(&mut self, prepared: &Prepared, output: &mut Output) -> Result<(), SendError> {
-        self.check_open()?;
-        self.send.pending_pong(&self.config, output);
-        self.send.prepared(prepared, &self.config, output);
-        Ok(())
+        let message = prepared.message().clone();
+        self.send_message(message, |compressor, _| compressor.compress_prepared(prepared), output)
     }
 
     fn send_message(
         &mut self,
         message: Message,
-        compress: bool,
+        compress: impl FnOnce(&mut Compressor, &[u8]) -> Option<Bytes>,
         output: &mut Output,
     ) -> Result<(), SendError> {
         self.check_open()?;

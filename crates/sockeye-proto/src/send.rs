@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::close::CloseFrame;
 use crate::config::Config;
 use crate::connection::Role;
-use crate::deflate::{Compressor, Prepared};
+use crate::deflate::Compressor;
 use crate::error::ApiMisuse;
 use crate::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
 use crate::mask::mask;
@@ -50,44 +50,25 @@ impl Send {
         self.compressor.as_mut()
     }
 
-    /// Encodes a message, in fragments if the configuration asks for them, and compressed if that was agreed on, is wanted,
-    /// and makes it smaller.
+    /// Encodes a message, in fragments if the configuration asks for them, and compressed if that was agreed on and `compress` gives a
+    /// compressed form of the payload.
     #[inline]
-    pub(crate) fn message(&mut self, message: Message, compress: bool, config: &Config, output: &mut Output) {
-        let opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
-        let mut payload = message.into_bytes();
-        let mut rsv = 0;
-        if compress
-            && let Some(compressor) = &mut self.compressor
-            && payload.len() >= threshold(config)
-            && let Some(compressed) = compressor.compress(&payload)
-        {
-            (payload, rsv) = (compressed, RSV1);
-        }
-        self.data(opcode, rsv, payload, config, output);
-    }
-
-    /// Encodes a message that others send too, compressed as they do it if that comes to the same.
-    pub(crate) fn prepared(&mut self, prepared: &Prepared, config: &Config, output: &mut Output) {
-        let message = prepared.message();
-        let opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
-        let compressor = self.compressor.as_mut().filter(|_| message.len() >= threshold(config));
-        match compressor.and_then(|compressor| compressor.compress_prepared(prepared)) {
-            Some(compressed) => self.data(opcode, RSV1, compressed, config, output),
-            None => self.data(opcode, 0, message.clone().into_bytes(), config, output),
-        }
-    }
-
-    /// Encodes a message's payload, in fragments if the configuration asks for them.
-    #[inline]
-    fn data(
+    pub(crate) fn message(
         &mut self,
-        mut opcode: Opcode,
-        mut rsv: u8,
-        mut payload: Bytes,
+        message: Message,
+        compress: impl FnOnce(&mut Compressor, &[u8]) -> Option<Bytes>,
         config: &Config,
         output: &mut Output,
     ) {
+        let mut opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
+        let mut payload = message.into_bytes();
+        let mut rsv = 0;
+        if let Some(compressor) = &mut self.compressor
+            && payload.len() >= threshold(config)
+            && let Some(compressed) = compress(compressor, &payload)
+        {
+            (payload, rsv) = (compressed, RSV1);
+        }
         // RFC 6455 section 5.4: "a single frame with the FIN bit clear and an opcode other than 0, followed by zero or
         // more frames with the FIN bit clear and the opcode set to 0, and terminated by a single frame with the FIN bit
         // set and an opcode of 0"
