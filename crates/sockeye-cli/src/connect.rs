@@ -9,7 +9,9 @@ mod terminal;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use sockeye::{CloseInfo, Error, Failure, HeaderMap, OpenCause, Refusal, Side, UrlError, WebSocket, header};
+use sockeye::{
+    CloseInfo, Error, Failure, HeaderMap, OpenCause, Refusal, Side, Timings, UrlError, WebSocket, header,
+};
 use tokio::runtime;
 
 use crate::args::Connect;
@@ -150,9 +152,20 @@ fn describe_close(info: &CloseInfo, timed_out: bool) -> String {
 
 fn tell_handshake(ws: &WebSocket, url: &str) {
     tell(format_args!("connected to {}", escaped(url)));
-    if let Some(handshake) = ws.handshake() {
-        tell_headers(&handshake.headers);
+    let Some(handshake) = ws.handshake() else { return };
+    if let Some(address) = handshake.peer_addr {
+        tell(format_args!("  at {address}"));
     }
+    if let Some(tls) = &handshake.tls {
+        tell(format_args!("  {:?}, {:?}", tls.protocol_version, tls.cipher_suite));
+    }
+    let Timings { resolve, connect, proxy, tls, upgrade, total, .. } = handshake.timings;
+    let phases =
+        [("resolve", resolve), ("connect", connect), ("proxy", proxy), ("tls", tls), ("upgrade", upgrade)];
+    let taken: Vec<_> =
+        phases.into_iter().filter_map(|(name, time)| Some(format!("{name} {:.1?}", time?))).collect();
+    tell(format_args!("  {}; in all {total:.1?}", taken.join(", ")));
+    tell_headers(&handshake.headers);
 }
 
 fn tell_headers(headers: &HeaderMap) {

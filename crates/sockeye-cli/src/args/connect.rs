@@ -42,13 +42,11 @@ input closes after a silence. On a terminal lines are edited, Ctrl-D closes.
 
 /// Connects to a WebSocket: sends what comes in, prints what comes back
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES, override_usage = "sockeye connect [OPTIONS] <URL>")]
+#[command(after_help = EXAMPLES, override_usage = "sockeye connect [OPTIONS] <URL>", next_line_help = false)]
 pub(super) struct Args {
     // Help texts of at most 44 characters, the default included, stand beside the options: the whole fits a screen.
     #[arg(value_name = "URL", hide = true)]
     url: String,
-    #[command(flatten)]
-    way: Way,
     /// Adds a header field, as 'Name: value'
     #[arg(short = 'H', long = "header", value_name = "FIELD", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -62,7 +60,7 @@ pub(super) struct Args {
     #[arg(long)]
     binary: bool,
     /// Sends binary as it comes, BYTES at most
-    #[arg(long, value_name = "BYTES", requires = "binary", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "BYTES", requires = "binary", value_parser = clap::value_parser!(u32).range(1..), hide_short_help = true)]
     chunk: Option<u32>,
     /// Silence to close after, or inf
     #[arg(long, value_name = "SECS", default_value = "1", value_parser = seconds_or_inf)]
@@ -71,7 +69,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECS", default_value = "10", value_parser = seconds)]
     connect_timeout: Duration,
     /// Silence to ping after, 0: no
-    #[arg(long, value_name = "SECS", default_value = "20", value_parser = seconds)]
+    #[arg(long, value_name = "SECS", default_value = "20", value_parser = seconds, hide_short_help = true)]
     ping_interval: Duration,
     /// Connects again, N failures at most, or inf
     #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = count_or_inf)]
@@ -80,8 +78,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECS", default_value = "1", value_parser = seconds, hide_short_help = true)]
     retry_delay: Duration,
     /// Does not offer compression
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     no_deflate: bool,
+    #[command(flatten)]
+    way: Way,
     /// Tells of handshake and close on stderr
     #[arg(short, long)]
     verbose: bool,

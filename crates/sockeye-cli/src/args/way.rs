@@ -42,9 +42,11 @@ pub(super) struct Way {
     )]
     max_redirs: u8,
 
-    /// Connects through http://, https://, socks5:// or socks5h://; '' for no proxy. If not given, http_proxy, https_proxy,
-    /// all_proxy and no_proxy in the environment say
-    #[arg(short = 'x', long, value_name = "URL", value_parser = proxy, help_heading = "Proxy")]
+    /// Connects through a proxy
+    ///
+    /// http://, https://, socks5:// or socks5h://, with user:password@ if need be; '' for none. If not given, http_proxy, https_proxy,
+    /// all_proxy and no_proxy in the environment say.
+    #[arg(short = 'x', long, value_name = "URL", value_parser = proxy)]
     proxy: Option<ProxyOrNone>,
     /// Who it is to the proxy
     #[arg(
@@ -78,8 +80,8 @@ pub(super) struct Way {
     /// Its private key, if that is in another file
     #[arg(long, value_name = "FILE", value_parser = file, requires = "cert", hide_short_help = true, help_heading = "TLS")]
     key: Option<Vec<u8>>,
-    /// Trusts any certificate
-    #[arg(short = 'k', long, help_heading = "TLS")]
+    /// Trusts any certificate of a wss:// server
+    #[arg(short = 'k', long)]
     insecure: bool,
 
     /// Connects to a unix socket instead of the URL's host
