@@ -193,7 +193,8 @@ async fn upgrade(
     Ok(WebSocket::new(route.transport, Role::Client, config.clone(), route.input, handshake, deflate, None))
 }
 
-/// Writes the request and reads the response. At the deadline a refusal is given with what has come of its body.
+/// Writes the request and reads the response. At the deadline, or when the stream fails, a refusal is given with what has come of
+/// its body.
 async fn ask(
     client: &Client,
     transport: &mut Transport,
@@ -209,15 +210,20 @@ async fn ask(
         if let Some(response) = handshake.receive(input, now())? {
             return Ok(response);
         }
-        let Some(read) = read_more_until(transport, input, deadline).await else {
-            return Err(match handshake.receive_end(input) {
-                HandshakeError::Truncated => OpenCause::Timeout,
-                refused => refused.into(),
-            });
+        let failed = match read_more_until(transport, input, deadline).await {
+            Some(Ok(true)) => continue,
+            Some(Ok(false)) => None,
+            Some(Err(error)) => Some(error.into()),
+            None => Some(OpenCause::Timeout),
         };
-        if !read? {
-            return Err(handshake.receive_end(input).into());
-        }
+        return Err(match (handshake.receive_end(input), failed) {
+            (HandshakeError::Truncated, Some(cause)) => cause,
+            (HandshakeError::Refused(mut refusal), failed) => {
+                refusal.truncated |= failed.is_some();
+                HandshakeError::Refused(refusal).into()
+            }
+            (error, _) => error.into(),
+        });
     }
 }
 

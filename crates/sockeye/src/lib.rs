@@ -32,6 +32,7 @@
 //!   the other.
 //! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
+//! - [`Prepared`]: a message for many connections, compressed once.
 //! - [`pair()`]: two WebSockets joined in memory, for tests.
 //!
 //! What decides anything about the protocol is in [`sockeye_proto`], which does no I/O.
@@ -64,8 +65,8 @@ mod transport;
 pub use sockeye_proto::handshake::{Answer, Extension, Request};
 pub use sockeye_proto::{
     ApiMisuse, Bytes, CloseCode, CloseFrame, CloseInfo, Config, Deflate, Event, HandshakeError, HeaderMap,
-    HeaderName, HeaderValue, Message, PongTimeout, ProtocolError, Refusal, Side, StatusCode, UrlError,
-    Utf8Bytes, WebSocketUrl, header,
+    HeaderName, HeaderValue, Message, PongTimeout, Prepared, ProtocolError, Refusal, Side, StatusCode,
+    UrlError, Utf8Bytes, WebSocketUrl, header,
 };
 
 pub use client::{Client, connect};

@@ -2,7 +2,10 @@
 
 mod support;
 
+use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use sockeye::{
@@ -10,7 +13,7 @@ use sockeye::{
     Server, StatusCode, connect, header,
 };
 use support::{Running, echo, serve};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpListener;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -217,13 +220,61 @@ async fn the_opening_handshake_has_a_deadline_of_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_whose_body_does_not_end_is_told_at_the_deadline() {
-    let (client, mut server) = tokio::io::duplex(1000);
-    let answer = b"HTTP/1.1 503 Busy\r\nContent-Length: 10\r\n\r\nbusy";
-    server.write_all(answer).await.unwrap();
-    let error = Client::new().connect_over(client, "ws://test/").await.unwrap_err();
+    for fields in ["Content-Length: 10\r\n", ""] {
+        let (client, mut server) = tokio::io::duplex(1000);
+        server.write_all(format!("HTTP/1.1 503 Busy\r\n{fields}\r\nbusy").as_bytes()).await.unwrap();
+        let error = Client::new().connect_over(client, "ws://test/").await.unwrap_err();
+        let refusal = error.refusal().unwrap_or_else(|| panic!("{error}"));
+        assert_eq!((refusal.status.as_u16(), &refusal.body[..]), (503, &b"busy"[..]));
+        assert!(refusal.truncated, "{fields}");
+        let mut request = String::new();
+        server.read_to_string(&mut request).await.unwrap();
+        assert!(request.starts_with("GET / HTTP/1.1\r\n"));
+    }
+}
+
+/// Gives these bytes and then a reset; takes any.
+struct Reset(&'static [u8]);
+
+impl AsyncRead for Reset {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.0.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        buffer.put_slice(std::mem::take(&mut self.0));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Reset {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_even_if_the_connection_is_reset_behind_it() {
+    let stream = Reset(b"HTTP/1.1 403 No\r\nContent-Length: 10\r\n\r\nno");
+    let error = Client::new().connect_over(stream, "ws://test/").await.unwrap_err();
     let refusal = error.refusal().unwrap_or_else(|| panic!("{error}"));
-    assert_eq!((refusal.status.as_u16(), &refusal.body[..], refusal.truncated), (503, &b"busy"[..], true));
-    let mut request = String::new();
-    server.read_to_string(&mut request).await.unwrap();
-    assert!(request.starts_with("GET / HTTP/1.1\r\n"));
+    assert_eq!((refusal.status.as_u16(), &refusal.body[..], refusal.truncated), (403, &b"no"[..], true));
+
+    let error = Client::new().connect_over(Reset(b"HTTP/1.1 403"), "ws://test/").await.unwrap_err();
+    let cause = open_error(error).cause;
+    assert!(
+        matches!(&cause, OpenCause::Io(error) if error.kind() == io::ErrorKind::ConnectionReset),
+        "{cause}"
+    );
 }
