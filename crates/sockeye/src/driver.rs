@@ -219,13 +219,31 @@ impl Driver {
 
     /// As [`send`](Self::send), for a message that others send too.
     pub(crate) fn send_prepared(&mut self, prepared: &Prepared, cx: &mut Context<'_>) -> Result<(), Error> {
-        let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
-        self.connection.send_prepared(prepared, output)?;
+        self.encode_prepared(prepared)?;
         self.write_unless_more(cx)
     }
 
+    /// As [`encode`](Self::encode), for a message that others send too.
+    pub(crate) fn encode_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
+        Ok(self.connection.send_prepared(prepared, output)?)
+    }
+
+    /// Whether it makes sense to encode anything.
+    pub(crate) fn may_send(&self) -> bool {
+        self.connection.is_open() && self.write_error.is_none()
+    }
+
+    /// Writes what is encoded, and keeps no memory when all is written.
+    pub(crate) fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.poll_write(cx));
+        self.give_back();
+        Poll::Ready(())
+    }
+
+    /// Writes what is encoded, unless there is more to answer first.
     #[inline]
-    fn write_unless_more(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+    pub(crate) fn write_unless_more(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         if let Some(buffers) = &self.buffers
             && buffers.output.remaining() < BATCH
             && self.connection.has_frame(&buffers.input)
@@ -412,7 +430,7 @@ impl Driver {
     }
 
     /// Why nothing can be sent. The failure itself is told by `recv`.
-    fn closed(&self) -> Error {
+    pub(crate) fn closed(&self) -> Error {
         self.write_error.as_ref().map_or(Error::Closed, |error| io::Error::from(error.kind()).into())
     }
 

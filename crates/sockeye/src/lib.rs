@@ -32,6 +32,7 @@
 //!   the other.
 //! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
+//! - [`Sender::queued`], [`SlowConsumer`]: messages for peers that may read too slowly, offered without waiting.
 //! - [`Prepared`]: a message for many connections, compressed once.
 //! - [`pair()`]: two WebSockets joined in memory, for tests.
 //!
@@ -81,7 +82,7 @@ pub use proxy::{Proxies, Proxy, ProxyError};
 pub use reconnect::{Attempt, Backoff, Failure, Reconnecting};
 pub use server::Server;
 pub use socket::WebSocket;
-pub use split::{Receiver, Sender};
+pub use split::{Offered, QueueCounters, QueuedSender, Receiver, Sender, SlowConsumer};
 pub use tls::{CertificateProblem, PemError, Tls, TlsError, TlsInfo};
 
 pub use rustls;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use futures_core::Stream;
@@ -21,6 +21,11 @@ use crate::handshake::Handshake;
 use crate::ping::Ping;
 use crate::socket::poll_message;
 
+mod queue;
+
+use queue::Queue;
+pub use queue::{Offered, QueueCounters, QueuedSender, SlowConsumer};
+
 pub(crate) fn split(driver: Driver, handshake: Option<Box<Handshake>>) -> (Sender, Receiver) {
     let waiting = Arc::new(Waiting::default());
     let shared = Arc::new(Shared {
@@ -28,6 +33,7 @@ pub(crate) fn split(driver: Driver, handshake: Option<Box<Handshake>>) -> (Sende
         waker: waiting.clone().into(),
         waiting,
         unread: AtomicBool::new(false),
+        queue: OnceLock::new(),
         handshake,
     });
     (Sender { shared: shared.clone() }, Receiver { shared })
@@ -59,6 +65,8 @@ struct Shared {
     waker: Waker,
     /// Whether the receiver is gone, so that nobody wants the messages that come.
     unread: AtomicBool,
+    /// What is not encoded yet, if anybody queues messages. Locked behind the driver.
+    queue: OnceLock<Box<Mutex<Queue>>>,
     handshake: Option<Box<Handshake>>,
 }
 
@@ -123,7 +131,9 @@ impl Shared {
         // Before the poll, or a wake-up between the two would be lost.
         self.waiting.add_receiver(cx.waker());
         let mut driver = self.driver();
-        let result = poll(&mut driver, &mut Context::from_waker(&self.waker));
+        let cx = &mut Context::from_waker(&self.waker);
+        let result = poll(&mut driver, cx);
+        self.move_queue(&mut driver, cx);
         let room = driver.take_news().written || !driver.connection().is_open();
         drop(driver);
         if room {
@@ -169,6 +179,27 @@ impl Shared {
         result
     }
 
+    /// Waits for room for another message, behind those that are queued.
+    fn poll_ready(&self, driver: &mut Driver, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            ready!(driver.poll_ready(cx))?;
+            if self.move_queue(driver, cx) && driver.has_room() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Waits until everything encoded or queued is written.
+    fn poll_flush(&self, driver: &mut Driver, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            let empty = self.move_queue(driver, cx);
+            ready!(driver.poll_flush(cx))?;
+            if empty {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
     fn start_close(&self, frame: &CloseFrame) -> Result<(), Error> {
         let result = self.driver().start_close(Some(frame));
         // Whoever waits for room will get none, and whoever is polled next has the closing deadline to keep.
@@ -197,7 +228,7 @@ impl Sender {
         let mut message = Some(message);
         poll_fn(|cx| {
             self.shared.poll_sender(cx, |driver, cx| {
-                ready!(driver.poll_ready(cx))?;
+                ready!(self.shared.poll_ready(driver, cx))?;
                 Poll::Ready(message.take().map_or(Ok(()), |message| driver.send(message, compress, cx)))
             })
         })
@@ -208,7 +239,7 @@ impl Sender {
     pub async fn send_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
         poll_fn(|cx| {
             self.shared.poll_sender(cx, |driver, cx| {
-                ready!(driver.poll_ready(cx))?;
+                ready!(self.shared.poll_ready(driver, cx))?;
                 Poll::Ready(driver.send_prepared(prepared, cx))
             })
         })
@@ -244,6 +275,9 @@ impl Sender {
             return Err(TrySendError::Closed(message));
         }
         let cx = &mut Context::from_waker(&self.shared.waker);
+        if !self.shared.move_queue(&mut driver, cx) {
+            return Err(TrySendError::Full(message));
+        }
         if !driver.has_room() {
             // It may just not have been asked for a while.
             let _ = driver.poll_flush(cx);
@@ -256,9 +290,17 @@ impl Sender {
         Ok(())
     }
 
-    /// Waits until everything encoded is written to the transport. Cancel-safe.
+    /// A sending half that never waits, with a policy for a peer that reads too slowly, and a queue of at most so many bytes.
+    ///
+    /// The bound counts payloads, keys, and 160 bytes for each message and each key; it is memory beside
+    /// [`Config::max_buffered`](crate::Config::max_buffered), and used only while the peer is behind.
+    pub fn queued(&self, policy: SlowConsumer, bytes: usize) -> QueuedSender {
+        QueuedSender::new(self.shared.clone(), policy, bytes)
+    }
+
+    /// Waits until everything encoded, and everything [queued](Self::queued), is written to the transport. Cancel-safe.
     pub async fn flush(&self) -> Result<(), Error> {
-        poll_fn(|cx| self.shared.poll_sender(cx, Driver::poll_flush)).await
+        poll_fn(|cx| self.shared.poll_sender(cx, |driver, cx| self.shared.poll_flush(driver, cx))).await
     }
 
     /// Sends a ping; as [`WebSocket::ping`](crate::WebSocket::ping).
@@ -367,7 +409,7 @@ impl Sink<Message> for Sender {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.shared.poll_sender(cx, Driver::poll_ready)
+        self.shared.poll_sender(cx, |driver, cx| self.shared.poll_ready(driver, cx))
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -375,7 +417,7 @@ impl Sink<Message> for Sender {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.shared.poll_sender(cx, Driver::poll_flush)
+        self.shared.poll_sender(cx, |driver, cx| self.shared.poll_flush(driver, cx))
     }
 
     /// Writes everything. The connection goes on, for other senders and the receiver; [`close`](Sender::close) ends it.
