@@ -9,8 +9,9 @@ use crate::deflate::Compressor;
 use crate::error::ApiMisuse;
 use crate::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
 use crate::mask::mask;
-use crate::message::Message;
+use crate::message::{Message, MessageKind, Utf8Bytes};
 use crate::output::Output;
+use crate::utf8::valid_prefix;
 
 /// From this size on a payload is queued as it is instead of being copied behind its header.
 const COPY_BELOW: usize = 16 << 10;
@@ -26,11 +27,22 @@ pub(crate) struct Send {
     pong: Option<Box<[u8]>>,
     /// Boxed, since many connections have none.
     compressor: Option<Box<Compressor>>,
+    /// The message that is being sent in parts.
+    unfinished: Option<Unfinished>,
+    /// The first bytes of a character, of which the others are not there yet, and how many they are.
+    carry: ([u8; 3], u8),
+}
+
+/// A message of which parts were sent, and not the last.
+#[derive(Clone, Copy, Debug)]
+struct Unfinished {
+    kind: MessageKind,
+    compressed: bool,
 }
 
 impl Send {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, pong: None, compressor: None }
+        Self { role, pong: None, compressor: None, unfinished: None, carry: ([0; 3], 0) }
     }
 
     /// Compresses messages from now on, or no longer.
@@ -50,7 +62,7 @@ impl Send {
     /// and makes it smaller.
     #[inline]
     pub(crate) fn message(&mut self, message: Message, compress: bool, config: &Config, output: &mut Output) {
-        let mut opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
+        let opcode = opcode(message.kind());
         let mut payload = message.into_bytes();
         let mut rsv = 0;
         if compress
@@ -59,6 +71,20 @@ impl Send {
         {
             (payload, rsv) = (compressed, RSV1);
         }
+        self.frames(true, rsv, opcode, payload, config, output);
+    }
+
+    /// Encodes a message or a part of one, in fragments if the configuration asks for them; `fin` is for the last.
+    #[inline]
+    fn frames(
+        &mut self,
+        fin: bool,
+        mut rsv: u8,
+        mut opcode: Opcode,
+        mut payload: Bytes,
+        config: &Config,
+        output: &mut Output,
+    ) {
         // RFC 6455 section 5.4: "a single frame with the FIN bit clear and an opcode other than 0, followed by zero or
         // more frames with the FIN bit clear and the opcode set to 0, and terminated by a single frame with the FIN bit
         // set and an opcode of 0"
@@ -69,7 +95,94 @@ impl Send {
                 (opcode, rsv) = (Opcode::Continuation, 0);
             }
         }
-        self.encode(true, rsv, opcode, payload, config, output);
+        self.encode(fin, rsv, opcode, payload, config, output);
+    }
+
+    /// Whether the next message may begin.
+    #[inline]
+    pub(crate) fn check_finished(&self) -> Result<(), ApiMisuse> {
+        // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another message
+        // unless an extension has been negotiated that can interpret the interleaving."
+        if self.unfinished.is_some() { Err(ApiMisuse::MessageUnfinished) } else { Ok(()) }
+    }
+
+    /// Which kind of message is being sent in parts.
+    pub(crate) fn unfinished(&self) -> Option<MessageKind> {
+        self.unfinished.map(|message| message.kind)
+    }
+
+    /// Encodes a part of a message. The first one decides whether the message is compressed.
+    pub(crate) fn part(
+        &mut self,
+        data: Message,
+        last: bool,
+        compress: bool,
+        config: &Config,
+        output: &mut Output,
+    ) -> Result<(), ApiMisuse> {
+        if self.carry.1 > 0 && (last || !data.is_empty()) {
+            return Err(ApiMisuse::TextNotUtf8);
+        }
+        let kind = data.kind();
+        let Some(message) = self.unfinished else {
+            if last {
+                self.message(data, compress, config, output);
+                return Ok(());
+            }
+            let mut payload = data.into_bytes();
+            let compressor = self.compressor.as_mut().filter(|_| compress);
+            let first = compressor.and_then(|compressor| compressor.first_part(&payload, config));
+            let (compressed, rsv) = (first.is_some(), if first.is_some() { RSV1 } else { 0 });
+            payload = first.unwrap_or(payload);
+            self.unfinished = Some(Unfinished { kind, compressed });
+            self.frames(false, rsv, opcode(kind), payload, config, output);
+            return Ok(());
+        };
+        if message.kind != kind {
+            return Err(ApiMisuse::PartKind);
+        }
+        if data.is_empty() && !last {
+            return Ok(());
+        }
+        let mut payload = data.into_bytes();
+        if let Some(compressor) = self.compressor.as_mut().filter(|_| message.compressed) {
+            payload = compressor.part(&payload, last);
+        }
+        self.unfinished = (!last).then_some(message);
+        self.frames(last, 0, Opcode::Continuation, payload, config, output);
+        Ok(())
+    }
+
+    /// Encodes bytes of a message, however they are cut: of text whole characters, and the rest with the bytes that come next.
+    pub(crate) fn chunk(
+        &mut self,
+        kind: MessageKind,
+        mut bytes: Bytes,
+        last: bool,
+        config: &Config,
+        output: &mut Output,
+    ) -> Result<(), ApiMisuse> {
+        if kind == MessageKind::Binary {
+            return self.part(Message::Binary(bytes), last, true, config, output);
+        }
+        let carried = &self.carry.0[..self.carry.1.into()];
+        if !carried.is_empty() {
+            bytes = [carried, &bytes].concat().into();
+        }
+        let valid = valid_prefix(&bytes).ok_or(ApiMisuse::TextNotUtf8)?;
+        let mut carry = ([0; 3], 0);
+        for (byte, place) in bytes[valid..].iter().zip(&mut carry.0) {
+            *place = *byte;
+            carry.1 += 1;
+        }
+        if last && carry.1 > 0 {
+            return Err(ApiMisuse::TextNotUtf8);
+        }
+        bytes.truncate(valid);
+        self.carry.1 = 0;
+        self.part(Message::Text(Utf8Bytes::from_checked(bytes)), last, true, config, output)?;
+        self.carry = carry;
+        Ok(())
     }
 
     /// Encodes a ping or a pong of the caller's.
@@ -151,5 +264,14 @@ impl Send {
                 payload.freeze()
             }
         });
+    }
+}
+
+/// What the first frame of a message is.
+#[inline]
+fn opcode(kind: MessageKind) -> Opcode {
+    match kind {
+        MessageKind::Text => Opcode::Text,
+        MessageKind::Binary => Opcode::Binary,
     }
 }
