@@ -22,10 +22,13 @@ fn parts(end: &mut End, bytes: &[u8]) -> Vec<String> {
     parts.collect()
 }
 
+/// What it is, the bytes as they come, and the parts that each piece of them gives.
+type Case<'a> = (&'a str, Vec<Vec<u8>>, &'a [&'a [&'a str]]);
+
 #[test]
 fn parts_follow_the_bytes_and_not_the_frames() {
     let fish = "🐟".as_bytes();
-    let cases: [(&str, Vec<Vec<u8>>, &[&[&str]]); 9] = [
+    let cases: [Case; 9] = [
         ("a message at once", vec![frame(TEXT, "hello").bytes()], &[&["hello|"]]),
         ("an empty message", vec![frame(BINARY, "").bytes()], &[&["|"]]),
         (
@@ -45,7 +48,7 @@ fn parts_follow_the_bytes_and_not_the_frames() {
         ),
         (
             "empty fragments only",
-            vec![frame(BINARY, "").part().bytes().repeat(1), frame(CONTINUATION, "").bytes()],
+            vec![frame(BINARY, "").part().bytes(), frame(CONTINUATION, "").bytes()],
             &[&[], &["|"]],
         ),
         (
@@ -102,7 +105,7 @@ fn text_fails_at_the_first_byte_that_no_text_can_hold() {
             end.feed_for_parts(&frame(std::mem::take(&mut opcode), fragment).part().bytes());
         }
         let bytes = frame(opcode, last).bytes();
-        for byte in &bytes[..1 + at] {
+        for byte in &bytes[..=at] {
             end.feed_for_parts(&[*byte]);
             assert_eq!(end.error, None, "{name}, too early");
         }

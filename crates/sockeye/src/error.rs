@@ -39,6 +39,9 @@ pub enum Error {
         /// What the resolver said.
         source: io::Error,
     },
+    /// The reader or stream of the caller's that was to be sent has failed: the connection goes on, the message is unfinished.
+    #[error("cannot read what is to be sent: {0}")]
+    Source(io::Error),
     /// A deadline has passed.
     #[error("{0}")]
     Timeout(Timeout),
@@ -91,7 +94,8 @@ pub enum TrySendError {
     /// The closing handshake has begun, or the connection has ended.
     #[error("the connection is closing or closed")]
     Closed(Message),
-    /// There is no room: [`Config::max_buffered`](crate::Config::max_buffered) bytes wait to be written.
+    /// There is no room: [`Config::max_buffered`](crate::Config::max_buffered) bytes wait to be written, or a
+    /// [`MessageWriter`](crate::MessageWriter) is at work.
     #[error("the peer reads slower than it is sent to")]
     Full(Message),
 }
