@@ -153,22 +153,17 @@ impl Connection {
             return Ok(None);
         }
         self.send.pending_pong(&self.config, output);
-        match self.receive.next_frame(want, input, &self.config) {
-            Ok(Some(event)) => {
-                match &event {
-                    Event::Message(_) | Event::Part(_) | Event::Pong(_) => {}
-                    Event::Ping(payload) => self.send.pong(payload, &self.config, output),
-                    Event::Close(frame) => self.on_close(frame.as_ref(), output, now()),
-                }
-                Ok(Some(event))
-            }
-            Ok(None) => Ok(None),
+        let received = self.receive.next_frame(want, input, &self.config);
+        match &received {
+            Ok(Some(Event::Ping(payload))) => self.send.pong(payload, &self.config, output),
+            Ok(Some(Event::Close(frame))) => self.on_close(frame.as_ref(), output, now()),
+            Ok(_) => {}
             Err(error) => {
-                self.fail(&error, output, now());
+                self.fail(error, output, now());
                 input.clear();
-                Err(error)
             }
         }
+        received
     }
 
     fn on_close(&mut self, frame: Option<&CloseFrame>, output: &mut Output, now: Instant) {

@@ -1,5 +1,7 @@
 //! Bytes into frames, frames into messages (RFC 6455 sections 5 and 6.2).
 
+use std::ops::ControlFlow;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::close::CloseFrame;
@@ -139,42 +141,54 @@ impl Receive {
                 return Ok(None);
             }
             let mut frame = match self.frame.take() {
-                Some(frame) => frame,
+                Some(frame) => {
+                    // It may have been begun when parts were wanted.
+                    if want == Want::Message && !frame.opcode.is_control() {
+                        self.check_size(frame.compressed, frame.left, config)?;
+                    }
+                    frame
+                }
                 None => match self.read_header(want, input, config)? {
                     Some(frame) => frame,
                     None => return Ok(None),
                 },
             };
-            if want == Want::Message {
-                self.check_size(&frame, config)?;
-            }
             if frame.opcode.is_control() || self.is_whole(want, &frame, input) {
                 let Some(payload) = self.read_whole(&mut frame, input)? else {
                     self.frame = Some(frame);
                     return Ok(None);
                 };
-                return self.on_frame(want, &frame, payload).map(Some);
+                return self.on_frame(want, &frame, payload);
             }
-            let is_begun = self.message.as_ref().is_some_and(|message| message.begun);
-            let in_parts = want == Want::Part || is_begun;
-            let is_done = self.gather(&mut frame, in_parts, input, config)?;
-            let is_last = is_done && frame.fin;
-            if !is_done {
-                self.frame = Some(frame);
-            }
-            if is_last || in_parts {
-                match self.take_part(is_last)? {
-                    Some(part) if want == Want::Part => return Ok(Some(Event::Part(part))),
-                    Some(part) if !is_begun => return Ok(Some(Event::Message(part.data))),
-                    // It is thrown away, and there may be more of it.
-                    Some(_) => continue,
-                    None => {}
-                }
-            }
-            if !is_done {
-                return Ok(None);
+            if let ControlFlow::Break(event) = self.read_some(want, frame, input, config)? {
+                return Ok(event);
             }
         }
+    }
+
+    /// Reads what is there of a frame of a message that is gathered: goes on if there may be more to have.
+    fn read_some(
+        &mut self,
+        want: Want,
+        mut frame: Frame,
+        input: &mut BytesMut,
+        config: &Config,
+    ) -> Result<ControlFlow<Option<Event>>, ProtocolError> {
+        let is_begun = self.message.as_ref().is_some_and(|message| message.begun);
+        let in_parts = want == Want::Part || is_begun;
+        let is_done = self.gather(&mut frame, in_parts, input, config)?;
+        let is_last = is_done && frame.fin;
+        if !is_done {
+            self.frame = Some(frame);
+        }
+        let part = if is_last || in_parts { self.take_part(is_last)? } else { None };
+        Ok(match part {
+            Some(part) if want == Want::Part => ControlFlow::Break(Some(Event::Part(part))),
+            Some(part) if !is_begun => ControlFlow::Break(Some(Event::Message(part.data))),
+            None if !is_done => ControlFlow::Break(None),
+            // What was taken is thrown away.
+            _ => ControlFlow::Continue(()),
+        })
     }
 
     /// Whether the frame is a message of its own, as it stands, and not to be handed out before it is there.
@@ -211,6 +225,9 @@ impl Receive {
         }
         if !header.opcode.is_control() {
             self.check_sequence(want, &header, config)?;
+            if want == Want::Message {
+                self.check_size(compressed, header.length, config)?;
+            }
         }
         Ok(Some(Frame {
             fin: header.fin,
@@ -247,22 +264,21 @@ impl Receive {
         }
     }
 
-    /// Checks that what the frame in hand holds is not too long for a message that is to be had whole.
+    /// Checks that what is left of a frame is not too long for a message that is to be had whole.
     #[inline]
-    fn check_size(&self, frame: &Frame, config: &Config) -> Result<(), ProtocolError> {
+    fn check_size(&self, compressed: bool, left: u64, config: &Config) -> Result<(), ProtocolError> {
         let room = match &self.message {
-            _ if frame.opcode.is_control() => return Ok(()),
             Some(message) if message.begun => return Ok(()),
             // How long a compressed message becomes is seen when it is inflated.
             Some(message) if message.inflater.is_some() => usize::MAX,
             Some(message) => config.max_message_size.saturating_sub(message.payload.len()),
-            None if frame.compressed => usize::MAX,
+            None if compressed => usize::MAX,
             None => config.max_message_size,
         };
-        if frame.left > config.max_frame_size as u64 {
-            return Err(ProtocolError::FrameTooBig { length: frame.left, limit: config.max_frame_size });
+        if left > config.max_frame_size as u64 {
+            return Err(ProtocolError::FrameTooBig { length: left, limit: config.max_frame_size });
         }
-        if frame.left > room as u64 {
+        if left > room as u64 {
             return Err(ProtocolError::MessageTooBig { limit: config.max_message_size });
         }
         Ok(())
@@ -375,8 +391,13 @@ impl Receive {
 
     /// What a whole frame means, be it a control frame or a message of its own.
     #[inline]
-    fn on_frame(&mut self, want: Want, frame: &Frame, payload: Bytes) -> Result<Event, ProtocolError> {
-        Ok(match frame.opcode {
+    fn on_frame(
+        &mut self,
+        want: Want,
+        frame: &Frame,
+        payload: Bytes,
+    ) -> Result<Option<Event>, ProtocolError> {
+        Ok(Some(match frame.opcode {
             Opcode::Ping => Event::Ping(payload),
             Opcode::Pong => Event::Pong(payload),
             Opcode::Close => Event::Close(CloseFrame::parse(&payload)?),
@@ -390,7 +411,7 @@ impl Receive {
                 let data = data(text, payload);
                 if want == Want::Part { Event::Part(Part { data, last: true }) } else { Event::Message(data) }
             }
-        })
+        }))
     }
 }
 

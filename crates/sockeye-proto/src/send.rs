@@ -29,8 +29,14 @@ pub(crate) struct Send {
     compressor: Option<Box<Compressor>>,
     /// The message that is being sent in parts.
     unfinished: Option<Unfinished>,
-    /// The first bytes of a character, of which the others are not there yet, and how many they are.
-    carry: ([u8; 3], u8),
+    carry: Carry,
+}
+
+/// The first bytes of a character of which the others are not there yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Carry {
+    bytes: [u8; 3],
+    length: u8,
 }
 
 /// A message of which parts were sent, and not the last.
@@ -42,7 +48,7 @@ struct Unfinished {
 
 impl Send {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, pong: None, compressor: None, unfinished: None, carry: ([0; 3], 0) }
+        Self { role, pong: None, compressor: None, unfinished: None, carry: Carry::default() }
     }
 
     /// Compresses messages from now on, or no longer.
@@ -111,7 +117,7 @@ impl Send {
         self.unfinished.map(|message| message.kind)
     }
 
-    /// Encodes a part of a message. The first one decides whether the message is compressed.
+    /// Encodes a part of a message that has more than one. The first decides whether the message is compressed.
     pub(crate) fn part(
         &mut self,
         data: Message,
@@ -120,15 +126,11 @@ impl Send {
         config: &Config,
         output: &mut Output,
     ) -> Result<(), ApiMisuse> {
-        if self.carry.1 > 0 && (last || !data.is_empty()) {
+        if self.carry.length > 0 && (last || !data.is_empty()) {
             return Err(ApiMisuse::TextNotUtf8);
         }
         let kind = data.kind();
         let Some(message) = self.unfinished else {
-            if last {
-                self.message(data, compress, config, output);
-                return Ok(());
-            }
             let mut payload = data.into_bytes();
             let compressor = self.compressor.as_mut().filter(|_| compress);
             let first = compressor.and_then(|compressor| compressor.first_part(&payload, config));
@@ -153,36 +155,38 @@ impl Send {
         Ok(())
     }
 
-    /// Encodes bytes of a message, however they are cut: of text whole characters, and the rest with the bytes that come next.
-    pub(crate) fn chunk(
+    /// Cuts bytes of a message, as they come, into what is to be sent of them and, of text, the first bytes of a character, to be
+    /// [carried](Self::carry) over to the next. What was carried goes first.
+    pub(crate) fn cut(
         &mut self,
         kind: MessageKind,
         mut bytes: Bytes,
         last: bool,
-        config: &Config,
-        output: &mut Output,
-    ) -> Result<(), ApiMisuse> {
+    ) -> Result<(Message, Carry), ApiMisuse> {
         if kind == MessageKind::Binary {
-            return self.part(Message::Binary(bytes), last, true, config, output);
+            return Ok((Message::Binary(bytes), self.carry));
         }
-        let carried = &self.carry.0[..self.carry.1.into()];
+        let carried = &self.carry.bytes[..self.carry.length.into()];
         if !carried.is_empty() {
             bytes = [carried, &bytes].concat().into();
         }
         let valid = valid_prefix(&bytes).ok_or(ApiMisuse::TextNotUtf8)?;
-        let mut carry = ([0; 3], 0);
-        for (byte, place) in bytes[valid..].iter().zip(&mut carry.0) {
+        let mut carry = Carry::default();
+        for (byte, place) in bytes[valid..].iter().zip(&mut carry.bytes) {
             *place = *byte;
-            carry.1 += 1;
+            carry.length += 1;
         }
-        if last && carry.1 > 0 {
+        if last && carry.length > 0 {
             return Err(ApiMisuse::TextNotUtf8);
         }
         bytes.truncate(valid);
-        self.carry.1 = 0;
-        self.part(Message::Text(Utf8Bytes::from_checked(bytes)), last, true, config, output)?;
+        self.carry = Carry::default();
+        Ok((Message::Text(Utf8Bytes::from_checked(bytes)), carry))
+    }
+
+    /// Keeps what was [cut](Self::cut) off.
+    pub(crate) fn carry(&mut self, carry: Carry) {
         self.carry = carry;
-        Ok(())
     }
 
     /// Encodes a ping or a pong of the caller's.

@@ -87,9 +87,7 @@ impl Connection {
     /// [`ApiMisuse::TextNotUtf8`](crate::ApiMisuse::TextNotUtf8) if a [chunk](Self::send_chunk) has left half a character. And from
     /// now on until the last part, [`ApiMisuse::MessageUnfinished`](crate::ApiMisuse::MessageUnfinished) from [`send`](Self::send).
     pub fn send_part(&mut self, data: Message, last: bool, output: &mut Output) -> Result<(), SendError> {
-        self.check_open()?;
-        self.send.pending_pong(&self.config, output);
-        Ok(self.send.part(data, last, true, &self.config, output)?)
+        self.send_any_part(data, last, true, output)
     }
 
     /// Encodes a part of a message that is not to be compressed. That is up to its first part: a further one goes as the first did.
@@ -103,9 +101,22 @@ impl Connection {
         last: bool,
         output: &mut Output,
     ) -> Result<(), SendError> {
+        self.send_any_part(data, last, false, output)
+    }
+
+    fn send_any_part(
+        &mut self,
+        data: Message,
+        last: bool,
+        compress: bool,
+        output: &mut Output,
+    ) -> Result<(), SendError> {
+        if last && self.unfinished().is_none() {
+            return self.send_message(data, compress, output);
+        }
         self.check_open()?;
         self.send.pending_pong(&self.config, output);
-        Ok(self.send.part(data, last, false, &self.config, output)?)
+        Ok(self.send.part(data, last, compress, &self.config, output)?)
     }
 
     /// Encodes a part of a message out of bytes that may be cut anywhere: of text, up to 3 bytes of an unfinished character are kept, and
@@ -123,8 +134,10 @@ impl Connection {
         output: &mut Output,
     ) -> Result<(), SendError> {
         self.check_open()?;
-        self.send.pending_pong(&self.config, output);
-        Ok(self.send.chunk(kind, bytes, last, &self.config, output)?)
+        let (data, carry) = self.send.cut(kind, bytes, last)?;
+        self.send_any_part(data, last, true, output)?;
+        self.send.carry(carry);
+        Ok(())
     }
 
     /// The kind of the message that is being sent in parts, and has not got its last.
