@@ -39,7 +39,9 @@ pub(crate) struct Receive {
     message: Option<Box<Gathered>>,
     /// How far the text of the message in hand is checked.
     checked: usize,
-    /// What compressed messages may refer to; none if there are to be no compressed ones. Boxed, since many connections have none.
+    /// Whether there may be compressed messages.
+    inflates: bool,
+    /// What compressed messages may refer to; none if each stands for itself. Boxed, since many connections have none.
     history: Option<Box<History>>,
 }
 
@@ -79,12 +81,12 @@ impl Frame {
 
 impl Receive {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, frame: None, message: None, checked: 0, history: None }
+        Self { role, frame: None, message: None, checked: 0, inflates: false, history: None }
     }
 
     /// Takes compressed messages from now on.
-    pub(crate) fn start_inflating(&mut self, history: History) {
-        self.history = Some(Box::new(history));
+    pub(crate) fn start_inflating(&mut self, history: Option<History>) {
+        (self.inflates, self.history) = (true, history.map(Box::new));
     }
 
     /// How many bytes of memory the message in hand takes, beside the input.
@@ -210,9 +212,8 @@ impl Receive {
         // RFC 6455 section 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
         // RFC 7692 section 6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments
         // of a data message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
-        let compressed = header.rsv == RSV1
-            && self.history.is_some()
-            && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        let compressed =
+            header.rsv == RSV1 && self.inflates && matches!(header.opcode, Opcode::Text | Opcode::Binary);
         if header.rsv != 0 && !compressed {
             return Err(ProtocolError::ReservedBits);
         }
@@ -316,8 +317,8 @@ impl Receive {
             none => {
                 let mut message = if frame.compressed { Gathered::rent() } else { Box::default() };
                 (message.text, message.fragments) = (frame.opcode == Opcode::Text, 1);
-                if let (Some(inflater), Some(history)) = (&mut message.inflater, &self.history) {
-                    inflater.start(history)?;
+                if let Some(inflater) = &mut message.inflater {
+                    inflater.start(self.history.as_deref())?;
                 }
                 none.insert(message)
             }
@@ -326,11 +327,11 @@ impl Receive {
         let given = message.payload.len() - message.waiting();
         let mut inflated = Ok(());
         let mut is_full = false;
-        if let (Some(inflater), Some(history)) = (&mut message.inflater, &mut self.history) {
+        if let Some(inflater) = &mut message.inflater {
             let payload = &mut message.payload;
             let (limit, enough) =
                 if in_parts { (usize::MAX, given + STEP) } else { (config.max_message_size, usize::MAX) };
-            match inflater.inflate(&input[..here], payload, limit, enough, history) {
+            match inflater.inflate(&input[..here], payload, limit, enough, self.history.as_deref()) {
                 Ok(count) => {
                     input.advance(count);
                     frame.took(count);
@@ -339,8 +340,10 @@ impl Receive {
             }
             is_full = inflater.is_full();
             if frame.fin && frame.left == 0 && !is_full && inflated.is_ok() {
-                inflated = inflater.finish(payload, limit, history);
-                history.extend(payload);
+                inflated = inflater.finish(payload, limit, self.history.as_deref());
+                if let Some(history) = &mut self.history {
+                    history.extend(payload);
+                }
             }
         } else if in_parts && message.payload.is_empty() && here > 3 {
             // Cut out where it was read, since nothing goes before it; but not what may be less than a character, for that would

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use sockeye_proto::{
-    CloseCode, CloseFrame, Config, Connection, Event, Message, PerMessageDeflate, ProtocolError, Role,
+    CloseCode, CloseFrame, Config, Connection, Event, Message, PerMessageDeflate, Prepared, ProtocolError,
+    Role,
 };
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::task::coop;
@@ -227,6 +228,18 @@ impl Driver {
         cx: &mut Context<'_>,
     ) -> Result<(), Error> {
         self.encode(message, compress)?;
+        self.write_unless_more(cx)
+    }
+
+    /// As [`send`](Self::send), for a message that others send too.
+    pub(crate) fn send_prepared(&mut self, prepared: &Prepared, cx: &mut Context<'_>) -> Result<(), Error> {
+        let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
+        self.connection.send_prepared(prepared, output)?;
+        self.write_unless_more(cx)
+    }
+
+    #[inline]
+    fn write_unless_more(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         if let Some(buffers) = &self.buffers
             && buffers.output.remaining() < BATCH
             && self.connection.has_frame(&buffers.input)

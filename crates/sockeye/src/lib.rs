@@ -31,6 +31,7 @@
 //! - [`connect`], [`Client`]: open a connection.
 //! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
+//! - [`Prepared`]: a message for many connections, compressed once.
 //! - [`pair()`]: two WebSockets joined in memory, for tests.
 //!
 //! # Big messages
@@ -82,8 +83,8 @@ mod transport;
 pub use sockeye_proto::handshake::{Answer, Extension, Request};
 pub use sockeye_proto::{
     ApiMisuse, Bytes, CloseCode, CloseFrame, CloseInfo, Config, Deflate, Event, HandshakeError, HeaderMap,
-    HeaderName, HeaderValue, Message, MessageKind, Part, ProtocolError, Refusal, Side, StatusCode, UrlError,
-    Utf8Bytes, WebSocketUrl, header,
+    HeaderName, HeaderValue, Message, MessageKind, Part, Prepared, ProtocolError, Refusal, Side, StatusCode,
+    UrlError, Utf8Bytes, WebSocketUrl, header,
 };
 
 pub use client::{Client, connect};

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use futures_core::Stream;
 use futures_sink::Sink;
 use sockeye_proto::{
-    CloseCode, CloseFrame, CloseInfo, Config, Event, Message, PerMessageDeflate, Role, Utf8Bytes,
+    CloseCode, CloseFrame, CloseInfo, Config, Event, Message, PerMessageDeflate, Prepared, Role, Utf8Bytes,
 };
 
 use crate::drain::Member;
@@ -129,6 +129,28 @@ impl WebSocket {
         poll_fn(move |cx| {
             ready!(self.driver.poll_ready(cx))?;
             Poll::Ready(message.take().map_or(Ok(()), |message| self.driver.send(message, false, cx)))
+        })
+    }
+
+    /// Sends a message that goes to many connections, as [`send`](Self::send) does; all that would compress it the same way do so once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), sockeye::Error> {
+    /// # let (mut ws, mut peer) = sockeye::pair();
+    /// # let mut members = [ws];
+    /// let news = sockeye::Prepared::new("the same for all members");
+    /// for member in &mut members {
+    ///     member.send_prepared(&news).await?;
+    /// }
+    /// # assert_eq!(peer.recv().await?.unwrap().as_text(), Some("the same for all members"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> impl Future<Output = Result<(), Error>> {
+        poll_fn(move |cx| {
+            ready!(self.driver.poll_ready(cx))?;
+            Poll::Ready(self.driver.send_prepared(prepared, cx))
         })
     }
 

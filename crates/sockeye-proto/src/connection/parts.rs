@@ -112,7 +112,7 @@ impl Connection {
         output: &mut Output,
     ) -> Result<(), SendError> {
         if last && self.unfinished().is_none() {
-            return self.send_message(data, compress, output);
+            return if compress { self.send(data, output) } else { self.send_uncompressed(data, output) };
         }
         self.check_open()?;
         self.send.pending_pong(&self.config, output);

@@ -1,15 +1,16 @@
 //! Sending: messages into compressed payloads (RFC 7692 section 7.2.1).
 
 use std::cell::RefCell;
+use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use zlib_rs::{DeflateConfig, DeflateFlush};
 
-use super::{Deflate, TAIL, with_scratch};
+use super::{Deflate, Prepared, TAIL, with_scratch};
 use crate::config::Config;
 
-/// How many deflaters of different settings a thread keeps for connections that have none of their own.
+/// How many deflaters of different settings a thread keeps.
 const KEPT: usize = 8;
 
 /// A payload of at most so many bytes shares a block with others.
@@ -34,26 +35,50 @@ const EMPTY: [u8; 1] = [0x00];
 
 /// Level, memory level and window bits of a deflater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Settings {
+pub(crate) struct Settings {
     level: u8,
-    mem_level: u8,
+    /// Never zero, which makes room for "no compressor".
+    mem_level: NonZeroU8,
     window_bits: u8,
 }
 
 impl Settings {
+    /// Those of an end that is configured like that and has agreed to a window.
+    pub(super) fn new(deflate: &Deflate, window_bits: u8) -> Self {
+        Self {
+            level: deflate.level.min(9),
+            mem_level: NonZeroU8::new(deflate.mem_level.min(9)).unwrap_or(NonZeroU8::MIN),
+            // zlib has no window of 8 bits to deflate with; with 9 bits its matches are at most 512 - 262 bytes back.
+            window_bits: window_bits.clamp(9, 15),
+        }
+    }
+
     fn deflater(self) -> zlib_rs::Deflate {
         zlib_rs::Deflate::new_with_config(DeflateConfig {
             level: self.level.into(),
-            mem_level: self.mem_level.into(),
+            mem_level: self.mem_level.get().into(),
             window_bits: -i32::from(self.window_bits),
             ..DeflateConfig::default()
         })
     }
+
+    /// The compressed form of a message that stands for itself and is not empty; `None` if it is better sent plain.
+    pub(crate) fn compress(self, payload: &[u8]) -> Option<Bytes> {
+        with_block(|deflaters, block| {
+            let deflater = deflaters.get(self);
+            deflater.reset();
+            compress(deflater, payload, payload.len() - 1, block)
+        })
+    }
 }
+
+/// A thread's deflaters, for connections that have none of their own.
+#[derive(Default)]
+struct Deflaters(Vec<(Settings, zlib_rs::Deflate)>);
 
 #[derive(Default)]
 struct Thread {
-    deflaters: Vec<(Settings, zlib_rs::Deflate)>,
+    deflaters: Deflaters,
     block: BytesMut,
 }
 
@@ -61,10 +86,9 @@ thread_local! {
     static THREAD: RefCell<Thread> = RefCell::default();
 }
 
-/// Compresses the messages that one end sends.
+/// Compresses the messages that one end sends. Two words, since every connection has one.
 pub(crate) struct Compressor {
     settings: Settings,
-    threshold: usize,
     takes_over: bool,
     /// Boxed, since without takeover there is none, but for a message that is sent in parts.
     context: Option<Box<Context>>,
@@ -83,30 +107,26 @@ struct Context {
 
 impl Compressor {
     pub(crate) fn new(deflate: &Deflate, window_bits: u8, takes_over: bool) -> Self {
-        let settings = Settings {
-            level: deflate.level.min(9),
-            mem_level: deflate.mem_level.clamp(1, 9),
-            // zlib has no window of 8 bits to deflate with; with 9 bits its matches are at most 512 - 262 bytes back.
-            window_bits: window_bits.clamp(9, 15),
-        };
+        let settings = Settings::new(deflate, window_bits);
         let context = takes_over.then(|| Box::new(Context::new(deflate.quiet)));
-        Self { settings, threshold: deflate.threshold, takes_over, context }
+        Self { settings, takes_over, context }
     }
 
-    /// The compressed form of a message; `None` if it is better sent plain.
+    /// The compressed form of a message, which must not be empty; `None` if it is better sent plain.
     pub(crate) fn compress(&mut self, payload: &[u8]) -> Option<Bytes> {
-        if payload.len() < self.threshold.max(1) {
-            return None;
+        let Some(context) = &mut self.context else { return self.settings.compress(payload) };
+        let lesson = if payload.len() <= SHORT { 1 + LESSON } else { 0 };
+        let most = payload.len() - 1 + lesson;
+        with_block(|_, block| context.try_compress(self.settings, payload, most, block))
+    }
+
+    /// As [`compress`](Self::compress), for a message that others send too: without a context to take over, what they made of it under the same
+    /// settings will do.
+    pub(crate) fn compress_prepared(&mut self, prepared: &Prepared) -> Option<Bytes> {
+        if self.context.is_some() {
+            return self.compress(prepared.message().as_bytes());
         }
-        Thread::payload(|thread| {
-            let Some(context) = &mut self.context else {
-                let (deflater, block) = thread.deflater(self.settings);
-                deflater.reset();
-                return compress(deflater, payload, payload.len() - 1, block);
-            };
-            let lesson = if payload.len() <= SHORT { 1 + LESSON } else { 0 };
-            context.try_compress(self.settings, payload, payload.len() - 1 + lesson, &mut thread.block)
-        })
+        prepared.compressed(self.settings, |payload| self.settings.compress(payload))
     }
 
     /// The compressed form of the first part of a message; `None` if the message is better sent plain. Without context takeover
@@ -118,9 +138,9 @@ impl Compressor {
         let payload = if part.is_empty() {
             Some(Bytes::new())
         } else {
-            Thread::payload(|thread| {
-                let is_worth_it = context.try_compress(self.settings, part, most, &mut thread.block);
-                thread.block.extend_from_slice(&TAIL);
+            with_block(|_, block| {
+                let is_worth_it = context.try_compress(self.settings, part, most, block);
+                block.extend_from_slice(&TAIL);
                 is_worth_it
             })
         };
@@ -133,13 +153,13 @@ impl Compressor {
     /// The compressed form of a further part.
     pub(crate) fn part(&mut self, part: &[u8], last: bool) -> Bytes {
         let payload = match &mut self.context {
-            Some(context) if !part.is_empty() => Thread::payload(|thread| {
-                if !context.try_compress(self.settings, part, ANY, &mut thread.block) {
-                    thread.block.clear();
-                    store(part, &mut thread.block);
+            Some(context) if !part.is_empty() => with_block(|_, block| {
+                if !context.try_compress(self.settings, part, ANY, block) {
+                    block.clear();
+                    store(part, block);
                 }
                 if !last {
-                    thread.block.extend_from_slice(&TAIL);
+                    block.extend_from_slice(&TAIL);
                 }
                 true
             }),
@@ -217,34 +237,35 @@ impl Context {
     }
 }
 
-impl Thread {
-    /// Has a payload put into the thread's block, and takes it from there; `None` if `put` says that it is not wanted.
-    fn payload(put: impl FnOnce(&mut Self) -> bool) -> Option<Bytes> {
-        THREAD.with_borrow_mut(|thread| {
-            if thread.block.capacity() < SHARED && !thread.block.try_reclaim(BLOCK) {
-                thread.block = BytesMut::with_capacity(BLOCK);
+impl Deflaters {
+    /// The one of those settings.
+    fn get(&mut self, settings: Settings) -> &mut zlib_rs::Deflate {
+        let Self(deflaters) = self;
+        let place = deflaters.iter().position(|(known, _)| *known == settings).unwrap_or_else(|| {
+            if deflaters.len() == KEPT {
+                deflaters.remove(0);
             }
-            if !put(thread) {
-                thread.block.clear();
-                return None;
-            }
-            let is_small = thread.block.len() <= SHARED;
-            let payload = if is_small { thread.block.split() } else { std::mem::take(&mut thread.block) };
-            Some(payload.freeze())
-        })
-    }
-
-    /// The thread's deflater of those settings, and the block.
-    fn deflater(&mut self, settings: Settings) -> (&mut zlib_rs::Deflate, &mut BytesMut) {
-        let place = self.deflaters.iter().position(|(known, _)| *known == settings).unwrap_or_else(|| {
-            if self.deflaters.len() == KEPT {
-                self.deflaters.remove(0);
-            }
-            self.deflaters.push((settings, settings.deflater()));
-            self.deflaters.len() - 1
+            deflaters.push((settings, settings.deflater()));
+            deflaters.len() - 1
         });
-        (&mut self.deflaters[place].1, &mut self.block)
+        &mut deflaters[place].1
     }
+}
+
+/// Runs `compress` with the thread's deflaters and an empty block, from which the result is cut if it is of use.
+fn with_block(compress: impl FnOnce(&mut Deflaters, &mut BytesMut) -> bool) -> Option<Bytes> {
+    THREAD.with_borrow_mut(|Thread { deflaters, block }| {
+        if block.capacity() < SHARED && !block.try_reclaim(BLOCK) {
+            *block = BytesMut::with_capacity(BLOCK);
+        }
+        if !compress(deflaters, block) {
+            block.clear();
+            return None;
+        }
+        let is_small = block.len() <= SHARED;
+        let payload = if is_small { block.split() } else { std::mem::take(block) };
+        Some(payload.freeze())
+    })
 }
 
 /// Compresses a message into `block`; false as soon as it is clear that it becomes longer than `most`.
