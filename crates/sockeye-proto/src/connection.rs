@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::close::{Close, CloseFrame, CloseInfo, Side};
 use crate::config::Config;
 use crate::deflate::{Compressor, History, PerMessageDeflate, Prepared};
-use crate::error::{PongTimeout, ProtocolError, SendError};
+use crate::error::{ApiMisuse, PongTimeout, ProtocolError, SendError};
 use crate::frame::Opcode;
 use crate::keepalive::{Due, Keepalive};
 use crate::message::{Message, Part};
@@ -153,17 +153,22 @@ impl Connection {
             return Ok(None);
         }
         self.send.pending_pong(&self.config, output);
-        let received = self.receive.next_frame(want, input, &self.config);
-        match &received {
-            Ok(Some(Event::Ping(payload))) => self.send.pong(payload, &self.config, output),
-            Ok(Some(Event::Close(frame))) => self.on_close(frame.as_ref(), output, now()),
-            Ok(_) => {}
+        match self.receive.next_frame(want, input, &self.config) {
+            Ok(Some(event)) => {
+                match &event {
+                    Event::Message(_) | Event::Part(_) | Event::Pong(_) => {}
+                    Event::Ping(payload) => self.send.pong(payload, &self.config, output),
+                    Event::Close(frame) => self.on_close(frame.as_ref(), output, now()),
+                }
+                Ok(Some(event))
+            }
+            Ok(None) => Ok(None),
             Err(error) => {
-                self.fail(error, output, now());
+                self.fail(&error, output, now());
                 input.clear();
+                Err(error)
             }
         }
-        received
     }
 
     fn on_close(&mut self, frame: Option<&CloseFrame>, output: &mut Output, now: Instant) {
@@ -258,8 +263,9 @@ impl Connection {
         compress: impl FnOnce(&mut Compressor, &[u8]) -> Option<Bytes>,
         output: &mut Output,
     ) -> Result<(), SendError> {
-        self.check_open()?;
-        self.send.check_finished()?;
+        if !self.close.may_send() || self.send.unfinished().is_some() {
+            return Err(self.refusal());
+        }
         self.send.pending_pong(&self.config, output);
         self.send.message(message, compress, &self.config, output);
         Ok(())
@@ -391,6 +397,14 @@ impl Connection {
     /// How many bytes of memory a message in hand takes, beside the input.
     pub fn held(&self) -> usize {
         self.receive.held()
+    }
+
+    /// Why no message can be sent.
+    #[cold]
+    fn refusal(&self) -> SendError {
+        // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another message
+        // unless an extension has been negotiated that can interpret the interleaving."
+        if self.close.may_send() { ApiMisuse::MessageUnfinished.into() } else { SendError::Closed }
     }
 
     #[inline]

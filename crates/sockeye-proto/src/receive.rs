@@ -27,6 +27,9 @@ pub(crate) enum Want {
     Part,
 }
 
+/// A message or a part of it: what it is, its payload, and whether it is the last.
+type Read = (Opcode, Bytes, bool);
+
 /// The receiving half of a connection's state.
 ///
 /// A message in one frame is unmasked, checked and cut out where it was read, so that its payload is never copied. A
@@ -134,48 +137,48 @@ impl Receive {
     ) -> Result<Option<Event>, ProtocolError> {
         // What was gathered when whole messages were wanted.
         if want == Want::Part
-            && let Some(part) = self.take_part(false)?
+            && let Some((opcode, payload)) = self.take_part(false)?
         {
-            return Ok(Some(Event::Part(part)));
+            return event(want, opcode, payload, false);
         }
         loop {
             if want == Want::Control && !self.is_control_next(input) {
                 return Ok(None);
             }
             let mut frame = match self.frame.take() {
-                Some(frame) => {
-                    // It may have been begun when parts were wanted.
-                    if want == Want::Message && !frame.opcode.is_control() {
-                        self.check_size(frame.compressed, frame.left, config)?;
-                    }
-                    frame
-                }
+                Some(frame) => self.resume(want, frame, config)?,
                 None => match self.read_header(want, input, config)? {
                     Some(frame) => frame,
                     None => return Ok(None),
                 },
             };
-            if frame.opcode.is_control() || self.is_whole(want, &frame, input) {
+            let (opcode, payload, last) = if frame.opcode.is_control() || self.is_whole(want, &frame, input) {
                 let Some(payload) = self.read_whole(&mut frame, input)? else {
                     self.frame = Some(frame);
                     return Ok(None);
                 };
-                return self.on_frame(want, &frame, payload);
-            }
-            if let ControlFlow::Break(event) = self.read_some(want, frame, input, config)? {
-                return Ok(event);
-            }
+                (frame.opcode, payload, true)
+            } else {
+                match self.read_some(want, frame, input, config)? {
+                    ControlFlow::Continue(()) => continue,
+                    ControlFlow::Break(None) => return Ok(None),
+                    ControlFlow::Break(Some(read)) => read,
+                }
+            };
+            return event(want, opcode, payload, last);
         }
     }
 
-    /// Reads what is there of a frame of a message that is gathered: goes on if there may be more to have.
+    /// Reads what is there of a frame of a message that is gathered: the message or a part of it, and whether it is the last; or goes on
+    /// if there may be more to have.
+    #[inline(never)]
     fn read_some(
         &mut self,
         want: Want,
         mut frame: Frame,
         input: &mut BytesMut,
         config: &Config,
-    ) -> Result<ControlFlow<Option<Event>>, ProtocolError> {
+    ) -> Result<ControlFlow<Option<Read>>, ProtocolError> {
         let is_begun = self.message.as_ref().is_some_and(|message| message.begun);
         let in_parts = want == Want::Part || is_begun;
         let is_done = self.gather(&mut frame, in_parts, input, config)?;
@@ -183,14 +186,23 @@ impl Receive {
         if !is_done {
             self.frame = Some(frame);
         }
-        let part = if is_last || in_parts { self.take_part(is_last)? } else { None };
-        Ok(match part {
-            Some(part) if want == Want::Part => ControlFlow::Break(Some(Event::Part(part))),
-            Some(part) if !is_begun => ControlFlow::Break(Some(Event::Message(part.data))),
+        Ok(match if is_last || in_parts { self.take_part(is_last)? } else { None } {
+            Some((opcode, payload)) if want == Want::Part || !is_begun => {
+                ControlFlow::Break(Some((opcode, payload, is_last)))
+            }
             None if !is_done => ControlFlow::Break(None),
             // What was taken is thrown away.
             _ => ControlFlow::Continue(()),
         })
+    }
+
+    /// Goes on with the frame in hand, which may have been begun when parts were wanted.
+    #[inline(never)]
+    fn resume(&self, want: Want, frame: Frame, config: &Config) -> Result<Frame, ProtocolError> {
+        if want == Want::Message && !frame.opcode.is_control() {
+            self.check_size(frame.compressed, frame.left, config)?;
+        }
+        Ok(frame)
     }
 
     /// Whether the frame is a message of its own, as it stands, and not to be handed out before it is there.
@@ -299,6 +311,11 @@ impl Receive {
         if (here as u64) < frame.left {
             return Ok(None);
         }
+        // RFC 6455 section 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
+        // stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
+        if frame.opcode == Opcode::Text && std::mem::take(&mut self.checked) != here {
+            return Err(ProtocolError::TextNotUtf8);
+        }
         // An empty slice would keep the whole block from being used again.
         Ok(Some(if here == 0 { Bytes::new() } else { input.split_to(here).freeze() }))
     }
@@ -364,62 +381,40 @@ impl Receive {
         Ok(frame.left == 0 && !is_full)
     }
 
-    /// Takes what can be handed out of the message in hand: all that is left of it if this is the last of it, or else what is there,
-    /// in whole characters if it is text.
-    fn take_part(&mut self, last: bool) -> Result<Option<Part>, ProtocolError> {
+    /// Takes what can be handed out of the message in hand, and what it is: all that is left of it if this is the last of it, or else
+    /// what is there, in whole characters if it is text.
+    fn take_part(&mut self, last: bool) -> Result<Option<(Opcode, Bytes)>, ProtocolError> {
         let Some(message) = &mut self.message else { return Ok(None) };
-        let text = message.text;
-        let end = if text { self.checked } else { message.payload.len() };
+        let opcode = if message.text { Opcode::Text } else { Opcode::Binary };
+        let end = if message.text { self.checked } else { message.payload.len() };
         let missing = message.payload.len() - end;
-        let payload = if last {
-            let payload = message.take();
-            if let Some(message) = self.message.take() {
-                message.give_back();
-            }
-            self.checked = 0;
-            payload
-        } else {
+        if !last {
             if message.waiting() == missing {
                 return Ok(None);
             }
             let (part, gone) = message.take_part(end);
-            self.checked = if text { end - gone } else { 0 };
-            part
-        };
-        if last && missing > 0 {
-            return Err(ProtocolError::TextNotUtf8);
+            self.checked = self.checked.saturating_sub(gone);
+            return Ok(Some((opcode, part)));
         }
-        Ok(Some(Part { data: data(text, payload), last }))
-    }
-
-    /// What a whole frame means, be it a control frame or a message of its own.
-    #[inline]
-    fn on_frame(
-        &mut self,
-        want: Want,
-        frame: &Frame,
-        payload: Bytes,
-    ) -> Result<Option<Event>, ProtocolError> {
-        Ok(Some(match frame.opcode {
-            Opcode::Ping => Event::Ping(payload),
-            Opcode::Pong => Event::Pong(payload),
-            Opcode::Close => Event::Close(CloseFrame::parse(&payload)?),
-            Opcode::Text | Opcode::Binary | Opcode::Continuation => {
-                let text = frame.opcode == Opcode::Text;
-                // RFC 6455 section 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
-                // stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
-                if text && std::mem::take(&mut self.checked) != payload.len() {
-                    return Err(ProtocolError::TextNotUtf8);
-                }
-                let data = data(text, payload);
-                if want == Want::Part { Event::Part(Part { data, last: true }) } else { Event::Message(data) }
-            }
-        }))
+        let payload = message.take();
+        if let Some(message) = self.message.take() {
+            message.give_back();
+        }
+        self.checked = 0;
+        if missing > 0 { Err(ProtocolError::TextNotUtf8) } else { Ok(Some((opcode, payload))) }
     }
 }
 
-/// A payload that was checked, if it is text.
+/// What a control frame means, or a payload that was checked, if it is text.
 #[inline]
-fn data(text: bool, payload: Bytes) -> Message {
-    if text { Message::Text(Utf8Bytes::from_checked(payload)) } else { Message::Binary(payload) }
+fn event(want: Want, opcode: Opcode, payload: Bytes, last: bool) -> Result<Option<Event>, ProtocolError> {
+    let event =
+        |data| if want == Want::Part { Event::Part(Part { data, last }) } else { Event::Message(data) };
+    Ok(Some(match opcode {
+        Opcode::Ping => Event::Ping(payload),
+        Opcode::Pong => Event::Pong(payload),
+        Opcode::Close => Event::Close(CloseFrame::parse(&payload)?),
+        Opcode::Text => event(Message::Text(Utf8Bytes::from_checked(payload))),
+        Opcode::Binary | Opcode::Continuation => event(Message::Binary(payload)),
+    }))
 }

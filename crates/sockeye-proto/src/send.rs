@@ -87,11 +87,13 @@ impl Send {
         {
             (payload, rsv) = (compressed, RSV1);
         }
-        self.frames(true, rsv, opcode, payload, config, output);
+        match config.fragment_size {
+            None => self.encode(true, rsv, opcode, payload, config, output),
+            Some(_) => self.frames(true, rsv, opcode, payload, config, output),
+        }
     }
 
     /// Encodes a message or a part of one, in fragments if the configuration asks for them; `fin` is for the last.
-    #[inline]
     fn frames(
         &mut self,
         fin: bool,
@@ -114,15 +116,8 @@ impl Send {
         self.encode(fin, rsv, opcode, payload, config, output);
     }
 
-    /// Whether the next message may begin.
-    #[inline]
-    pub(crate) fn check_finished(&self) -> Result<(), ApiMisuse> {
-        // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another message
-        // unless an extension has been negotiated that can interpret the interleaving."
-        if self.unfinished.is_some() { Err(ApiMisuse::MessageUnfinished) } else { Ok(()) }
-    }
-
     /// Which kind of message is being sent in parts.
+    #[inline]
     pub(crate) fn unfinished(&self) -> Option<MessageKind> {
         self.unfinished.map(|message| message.kind)
     }
