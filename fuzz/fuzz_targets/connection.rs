@@ -135,7 +135,8 @@ fn run<'a>(flags: u8, chunks: impl Iterator<Item = &'a [u8]>) -> Outcome {
 /// What one end received, the other end would have sent.
 fn send_back(flags: u8, events: &[Event]) {
     let (mut config, now) = (config(flags), Instant::now());
-    config.max_fragments = 1000;
+    // Parts are bound by no limit.
+    (config.max_message_size, config.max_frame_size, config.max_fragments) = (1 << 20, 1 << 20, 1000);
     let (config, (role, peer)) = (Arc::new(config), role(flags));
     let mut sender = Connection::new(peer, config.clone(), now);
     let mut receiver = Connection::new(role, config, now);

@@ -11,13 +11,13 @@ use crate::output::Output;
 use crate::receive::Want;
 
 impl Connection {
-    /// Like [`receive`](Self::receive), but gives each message in [parts](Part), as its bytes come, so that it may be of any length:
-    /// [`max_message_size`](Config::max_message_size), [`max_frame_size`](Config::max_frame_size) and
-    /// [`max_fragments`](Config::max_fragments) do not apply to it. It is up to the caller to count.
+    /// Like [`receive`](Self::receive), but gives each message in [parts](crate::Part), as its bytes come, so that it may be of any length:
+    /// [`max_message_size`](crate::Config::max_message_size), [`max_frame_size`](crate::Config::max_frame_size) and
+    /// [`max_fragments`](crate::Config::max_fragments) do not apply to it. It is up to the caller to count.
     ///
     /// What is there is handed out at once, an inflated message in parts of at most 32 KiB; the rest stays in `input` until it is
     /// asked for. Text comes in whole characters, and fails at the first byte that no text can hold. A message ends with a part that
-    /// is the [last](Part::last), and is empty if nothing was left.
+    /// is the [last](crate::Part::last), and is empty if nothing was left.
     ///
     /// The two ways may take turns at any time. What [`receive`](Self::receive) had gathered of a message is its first part. Of a
     /// message that was begun to be given in parts, `receive` throws away what is left, checking it all the same, and gives the next.
