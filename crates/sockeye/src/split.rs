@@ -13,7 +13,9 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use sockeye_proto::{CloseCode, CloseFrame, CloseInfo, Event, Message, Prepared, Utf8Bytes};
+use sockeye_proto::{
+    CloseCode, CloseFrame, CloseInfo, Event, Message, MessageKind, Part, Prepared, Utf8Bytes,
+};
 
 use crate::driver::Driver;
 use crate::error::{Error, TrySendError};
@@ -22,9 +24,11 @@ use crate::ping::Ping;
 use crate::socket::poll_message;
 
 mod queue;
+mod writer;
 
 use queue::Queue;
 pub use queue::{Offered, QueueCounters, QueuedSender, SlowConsumer};
+pub use writer::MessageWriter;
 
 pub(crate) fn split(driver: Driver, handshake: Option<Box<Handshake>>) -> (Sender, Receiver) {
     let waiting = Arc::new(Waiting::default());
@@ -33,6 +37,7 @@ pub(crate) fn split(driver: Driver, handshake: Option<Box<Handshake>>) -> (Sende
         waker: waiting.clone().into(),
         waiting,
         unread: AtomicBool::new(false),
+        writing: AtomicBool::new(false),
         queue: OnceLock::new(),
         handshake,
     });
@@ -65,6 +70,8 @@ struct Shared {
     waker: Waker,
     /// Whether the receiver is gone, so that nobody wants the messages that come.
     unread: AtomicBool,
+    /// Whether there is a [`MessageWriter`], for whose end all other senders wait. Changed under the driver's lock only.
+    writing: AtomicBool,
     /// What is not encoded yet, if anybody queues messages. Locked behind the driver.
     queue: OnceLock<Box<Mutex<Queue>>>,
     handshake: Option<Box<Handshake>>,
@@ -179,12 +186,23 @@ impl Shared {
         result
     }
 
-    /// Waits for room for another message, behind those that are queued.
+    /// Whether a message is being sent in parts, so that no other can be.
+    fn is_writing(&self, driver: &Driver) -> bool {
+        self.writing.load(Ordering::Relaxed) || driver.connection().unfinished().is_some()
+    }
+
+    /// Waits for room for another message, behind those that are queued, and for the end of the one that is being written.
     fn poll_ready(&self, driver: &mut Driver, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             ready!(driver.poll_ready(cx))?;
-            if self.move_queue(driver, cx) && driver.has_room() {
+            if self.writing.load(Ordering::Relaxed) {
+                return Poll::Pending;
+            }
+            if self.queue.get().is_none() || (self.move_queue(driver, cx) && driver.has_room()) {
                 return Poll::Ready(Ok(()));
+            }
+            if self.is_writing(driver) {
+                return Poll::Pending;
             }
         }
     }
@@ -196,6 +214,9 @@ impl Shared {
             ready!(driver.poll_flush(cx))?;
             if empty {
                 return Poll::Ready(Ok(()));
+            }
+            if self.is_writing(driver) {
+                return Poll::Pending;
             }
         }
     }
@@ -246,6 +267,48 @@ impl Sender {
         .await
     }
 
+    /// Begins a message that is sent in parts, and waits until no other is: until it is at its end, all other senders wait. Cancel-safe.
+    ///
+    /// If the WebSocket was split with a message of that kind unfinished, this goes on with it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), sockeye::Error> {
+    /// # let (ws, mut peer) = sockeye::pair();
+    /// let (sender, receiver) = ws.split();
+    /// let mut message = sender.start_message(sockeye::MessageKind::Text).await?;
+    /// message.send_part("hel").await?;
+    /// message.send_reader(&mut &b"lo"[..]).await?;
+    /// message.finish()?;
+    /// # assert_eq!(peer.recv().await?.unwrap().as_text(), Some("hello"));
+    /// # drop(receiver);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun.
+    pub async fn start_message(&self, kind: MessageKind) -> Result<MessageWriter, Error> {
+        poll_fn(|cx| {
+            self.shared.poll_sender(cx, |driver, cx| {
+                if !driver.connection().is_open() {
+                    return Poll::Ready(Err(driver.closed()));
+                }
+                if !self.shared.is_writing(driver) && !self.shared.move_queue(driver, cx) {
+                    return Poll::Pending;
+                }
+                if self.shared.writing.swap(true, Ordering::Relaxed) {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(Ok(()))
+                }
+            })
+        })
+        .await?;
+        Ok(MessageWriter::new(self.shared.clone(), kind))
+    }
+
     /// Sends a message if there is room at once, from whatever context.
     ///
     /// What the transport does not take at once is written by whoever polls next.
@@ -275,7 +338,7 @@ impl Sender {
             return Err(TrySendError::Closed(message));
         }
         let cx = &mut Context::from_waker(&self.shared.waker);
-        if !self.shared.move_queue(&mut driver, cx) {
+        if self.shared.is_writing(&driver) || !self.shared.move_queue(&mut driver, cx) {
             return Err(TrySendError::Full(message));
         }
         if !driver.has_room() {
@@ -347,6 +410,11 @@ impl Receiver {
     /// The next message; as [`WebSocket::recv`](crate::WebSocket::recv), cancel-safety included.
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
         poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// What has come of the next message; as [`WebSocket::recv_part`](crate::WebSocket::recv_part), cancel-safety included.
+    pub async fn recv_part(&mut self) -> Result<Option<Part>, Error> {
+        poll_fn(|cx| self.shared.poll_receiver(cx, Driver::poll_part)).await
     }
 
     /// The next message, control frame or Close; as [`WebSocket::recv_event`](crate::WebSocket::recv_event).

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use sockeye::{
-    CloseCode, Config, Error, Message, Offered, Prepared, QueueCounters, QueuedSender, Receiver, Sender,
-    SlowConsumer, WebSocket,
+    CloseCode, Config, Error, Message, MessageKind, Offered, Prepared, QueueCounters, QueuedSender, Receiver,
+    Sender, SlowConsumer, WebSocket,
 };
 use support::{open, poll_once};
 use tokio::task::JoinSet;
@@ -259,6 +259,22 @@ async fn prepared_messages_are_offered_too() {
     assert_eq!(messages[60..], ["two", "end"]);
     assert_counters(&queued, 62, 0, 1);
     assert!(sent < 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn offers_queue_behind_a_message_in_parts() {
+    let (sender, mut receiver, mut peer) = narrow().await;
+    let queued = sender.queued(SlowConsumer::DropNewest, 10 * SIZE);
+    let mut message = sender.start_message(MessageKind::Text).await.unwrap();
+    assert_eq!(queued.offer("m00").unwrap(), Offered::Queued);
+    message.send_part("in ").await.unwrap();
+    assert_eq!(queued.offer("m01").unwrap(), Offered::Queued);
+    assert!(poll_once(receiver.recv()).await.is_none());
+    assert!(poll_once(sender.flush()).await.is_none(), "it waits for the end of the message");
+    message.send_part("parts").await.unwrap();
+    message.finish().unwrap();
+    assert_eq!(read(&mut receiver, &mut peer, 3).await, ["in parts", "m00", "m01"]);
+    assert_counters(&queued, 2, 0, 0);
 }
 
 #[test]

@@ -72,7 +72,8 @@ pub struct QueueCounters {
 ///
 /// A message that is offered is encoded at once while there is room in the connection's output
 /// ([`Config::max_buffered`](crate::Config::max_buffered)), and queued otherwise. The queue is one for the connection: messages keep their order, also with those of
-/// [`Sender::send`](super::Sender::send), which waits until the queue is empty. Bound and policy are this handle's and its clones': another handle of the same connection may have
+/// [`Sender::send`](super::Sender::send), which waits until the queue is empty; while a message is sent
+/// [in parts](super::MessageWriter), the others queue. Bound and policy are this handle's and its clones': another handle of the same connection may have
 /// others, and what it finds in the queue counts against its bound.
 ///
 /// The queue moves when the [`Receiver`](super::Receiver) is polled, or any sender. What is in it when the closing handshake begins is
@@ -226,40 +227,43 @@ impl Shared {
     /// Encodes and writes what is queued, as far as there is room: whether nothing is left. If something is, whoever wrote last is woken when
     /// there is room.
     pub(super) fn move_queue(&self, driver: &mut Driver, cx: &mut Context<'_>) -> bool {
-        self.queue.get().is_none_or(|queue| move_on(&mut lock(queue), driver, cx))
+        self.queue.get().is_none_or(|queue| self.move_on(&mut lock(queue), driver, cx))
+    }
+
+    fn move_on(&self, queue: &mut Queue, driver: &mut Driver, cx: &mut Context<'_>) -> bool {
+        while !queue.waiting.is_empty() {
+            if !driver.may_send() {
+                queue.clear();
+                break;
+            }
+            if self.is_writing(driver) {
+                return false;
+            }
+            if !driver.has_room() {
+                if driver.poll_write_out(cx).is_pending() {
+                    return false;
+                }
+                continue;
+            }
+            while driver.has_room()
+                && let Some(waiting) = queue.pop()
+            {
+                match waiting.item.encode(driver) {
+                    Ok(()) => queue.counters.sent += 1,
+                    Err(_) => queue.counters.dropped += 1,
+                }
+            }
+            let _ = driver.poll_write_out(cx);
+            if queue.waiting.is_empty() {
+                queue.keys = HashMap::new();
+            }
+        }
+        true
     }
 }
 
 fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn move_on(queue: &mut Queue, driver: &mut Driver, cx: &mut Context<'_>) -> bool {
-    while !queue.waiting.is_empty() {
-        if !driver.may_send() {
-            queue.clear();
-            break;
-        }
-        if !driver.has_room() {
-            if driver.poll_write_out(cx).is_pending() {
-                return false;
-            }
-            continue;
-        }
-        while driver.has_room()
-            && let Some(waiting) = queue.pop()
-        {
-            match waiting.item.encode(driver) {
-                Ok(()) => queue.counters.sent += 1,
-                Err(_) => queue.counters.dropped += 1,
-            }
-        }
-        let _ = driver.poll_write_out(cx);
-        if queue.waiting.is_empty() {
-            queue.keys = HashMap::new();
-        }
-    }
-    true
 }
 
 impl QueuedSender {
@@ -300,7 +304,7 @@ impl QueuedSender {
         let mut driver = shared.driver();
         let cx = &mut Context::from_waker(&shared.waker);
         let mut queue = lock(shared.queue.get_or_init(Box::default));
-        let mut empty = move_on(&mut queue, &mut driver, cx);
+        let mut empty = shared.move_on(&mut queue, &mut driver, cx) && !shared.is_writing(&driver);
         if !driver.may_send() {
             return Err(driver.closed());
         }
