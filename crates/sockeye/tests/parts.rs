@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use futures_util::stream;
 use sockeye::{
-    ApiMisuse, Bytes, Config, Error, Event, Message, MessageKind, ProtocolError, WebSocket, pair,
-    pair_with,
+    ApiMisuse, Bytes, Config, Error, Event, Message, MessageKind, ProtocolError, WebSocket, pair, pair_with,
 };
 use support::{Trickle, open, open_as_configured, poll_once};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
