@@ -21,6 +21,7 @@ use tokio::time::{Instant, Sleep};
 use crate::buffers::{self, BLOCK, Buffers};
 use crate::drain::Member;
 use crate::error::Error;
+use crate::meter::Meter;
 use crate::ping::{Ping, Pings};
 use crate::transport::Transport;
 
@@ -47,6 +48,7 @@ pub(crate) struct Driver {
     buffers: Option<Box<Buffers>>,
     timer: Option<Pin<Box<Sleep>>>,
     pings: Pings,
+    meter: Meter,
     /// The server's wish to close, if it is a server's connection.
     member: Option<Member>,
     /// Whether the transport was given bytes that it may still hold, as TLS does.
@@ -93,6 +95,7 @@ impl Driver {
             buffers,
             timer: None,
             pings: Pings::default(),
+            meter: Meter::default(),
             member,
             unflushed: false,
             write_error: None,
@@ -102,6 +105,15 @@ impl Driver {
             shut: false,
             news: News::default(),
         }
+    }
+
+    /// Counts from now on.
+    pub(crate) fn set_meter(&mut self, meter: Meter) {
+        self.meter = meter;
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -216,6 +228,7 @@ impl Driver {
     #[inline]
     pub(crate) fn encode(&mut self, message: Message, compress: bool) -> Result<(), Error> {
         let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
+        self.meter.sent(&message, true);
         if compress {
             self.connection.send(message, output)?;
         } else {
@@ -247,7 +260,9 @@ impl Driver {
     /// As [`encode`](Self::encode), for a message that others send too.
     pub(crate) fn encode_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
         let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
-        Ok(self.connection.send_prepared(prepared, output)?)
+        self.connection.send_prepared(prepared, output)?;
+        self.meter.sent(prepared.message(), true);
+        Ok(())
     }
 
     /// Whether it makes sense to encode anything.
@@ -296,8 +311,9 @@ impl Driver {
     pub(crate) fn ping(&mut self) -> Ping {
         let (payload, ping) = self.pings.start();
         let buffers = self.buffers.get_or_insert_with(buffers::rent);
-        if self.connection.ping(&payload, &mut buffers.output).is_err() {
-            self.pings.give_up();
+        match self.connection.ping(&payload, &mut buffers.output) {
+            Ok(()) => self.meter.pinged(false),
+            Err(_) => self.pings.give_up(),
         }
         ping
     }
@@ -334,8 +350,11 @@ impl Driver {
         let buffers = self.buffers.as_mut()?;
         match receive(&mut self.connection, buffers) {
             Ok(event) => {
+                if let Some(event) = &event {
+                    self.meter.received(event);
+                }
                 if let Some(Event::Pong(payload)) = &event {
-                    self.pings.answered(payload);
+                    self.pings.answered(payload, self.meter.metrics());
                 }
                 event
             }
@@ -353,11 +372,15 @@ impl Driver {
         let result = pin!(self.transport.read_buf(&mut buffers.input)).poll(cx);
         match result {
             Poll::Pending => {
+                self.meter.fold();
                 self.put_aside();
                 return Poll::Pending;
             }
             Poll::Ready(Ok(0)) => self.lose(io::ErrorKind::UnexpectedEof.into()),
-            Poll::Ready(Ok(_)) => self.connection.on_read(now()),
+            Poll::Ready(Ok(count)) => {
+                self.connection.on_read(now());
+                self.meter.read(count);
+            }
             Poll::Ready(Err(error)) => self.lose(error),
         }
         self.news.read = true;
@@ -393,6 +416,7 @@ impl Driver {
                     Ok(count) => {
                         output.advance(count);
                         self.connection.on_written(count, now);
+                        self.meter.written(count);
                         self.news.written = true;
                         self.unflushed = true;
                     }
@@ -405,6 +429,7 @@ impl Driver {
                 self.write_error = Some(error);
             }
             self.news.written = true;
+            self.meter.fold();
         }
         self.unflushed = false;
         Poll::Ready(())
@@ -439,8 +464,13 @@ impl Driver {
             return;
         }
         let buffers = self.buffers.get_or_insert_with(buffers::rent);
+        let before = buffers.output.remaining();
         if let Err(timeout) = self.connection.handle_deadline(&mut buffers.output, now) {
             self.failure = Some(Box::new(timeout.into()));
+        }
+        if buffers.output.remaining() > before {
+            // Nothing else is sent at a deadline.
+            self.meter.pinged(true);
         }
     }
 
@@ -498,6 +528,7 @@ impl Driver {
         self.timer = None;
         self.member = None;
         self.pings.give_up();
+        self.meter.end(self.connection.close_info());
     }
 }
 

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use crate::drain::Member;
 use crate::error::Error;
 use crate::handshake::{Handshake, read_more, write};
+use crate::meter::Meter;
+use crate::metrics::{Metrics, Refused};
 use crate::opening::{OpenCause, Opening, Phase};
 use crate::origin::Origins;
 use crate::socket::WebSocket;
@@ -44,6 +46,16 @@ where
 pub(crate) struct Policy {
     pub(crate) config: Arc<Config>,
     pub(crate) origins: Arc<Origins>,
+    pub(crate) metrics: Option<Metrics>,
+}
+
+impl Policy {
+    /// An opening handshake leads to no connection.
+    pub(crate) fn refused(&self, why: impl Into<Option<Refused>>) {
+        if let (Some(metrics), Some(why)) = (&self.metrics, why.into()) {
+            metrics.refused(why);
+        }
+    }
 }
 
 /// What a client wants.
@@ -71,9 +83,13 @@ impl Wanted {
         };
         let head = match head {
             Ok(head) => head,
-            Err(error) => return Err(refuse(&mut transport, &policy.config, error).await),
+            Err(error) => {
+                policy.refused(Refused::of(&error));
+                return Err(refuse(&mut transport, &policy.config, error).await);
+            }
         };
         if !head.asks_for_websocket() {
+            policy.metrics.iter().for_each(Metrics::http);
             let mut replay = BytesMut::from(&head.bytes[..]);
             replay.unsplit(input);
             return Ok(Self::Http(HttpConnection { transport, replay, peer, policy }));
@@ -82,6 +98,7 @@ impl Wanted {
             Ok(request) => request,
             Err(error) => {
                 let error = opening.fail(Phase::Upgrade, error);
+                policy.refused(Refused::of(&error));
                 return Err(refuse(&mut transport, &policy.config, error).await);
             }
         };
@@ -90,7 +107,10 @@ impl Wanted {
         if allowed {
             return Ok(Self::WebSocket(incoming));
         }
-        incoming.reject(StatusCode::FORBIDDEN, "This origin may not connect.\n").await?;
+        incoming.0.policy.refused(Refused::Origin);
+        let text = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        let body = b"This origin may not connect.\n";
+        incoming.answer(StatusCode::FORBIDDEN, &HeaderMap::from_iter([text]), body).await?;
         Err(Error::Closed)
     }
 }
@@ -172,7 +192,7 @@ impl Incoming {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let policy = Policy { config: Arc::new(config), origins: Arc::default() };
+        let policy = Policy { config: Arc::new(config), ..Policy::default() };
         match Box::pin(Wanted::read(Transport::new(stream), None, policy, None)).await? {
             Wanted::WebSocket(incoming) => Ok(incoming),
             Wanted::Http(connection) => Err(connection.refuse().await),
@@ -239,6 +259,11 @@ impl Incoming {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<(), Error> {
+        self.0.policy.refused(Refused::Rejected);
+        self.answer(status, headers, body).await
+    }
+
+    async fn answer(self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Error> {
         let Parts { mut transport, opening, policy, .. } = *self.0;
         let mut response = BytesMut::new();
         if let Err(error) = handshake::reject(status, headers, body, &mut response) {
@@ -266,7 +291,12 @@ impl Parts {
         }
         opening.renew(&policy.config);
         let writing = async { Ok(write(&mut transport, &response).await?) };
-        opening.phase(Phase::Upgrade, policy.config.upgrade_timeout, writing).await?;
+        let written = opening.phase(Phase::Upgrade, policy.config.upgrade_timeout, writing).await;
+        if let Err(error) = written {
+            policy.refused(Refused::of(&error));
+            return Err(error);
+        }
+        let meter = Meter::new(policy.metrics);
         let resource_name = match request.query() {
             None => request.path().to_owned(),
             Some(query) => format!("{}?{query}", request.path()),
@@ -280,7 +310,8 @@ impl Parts {
             peer_addr: peer,
             tls: None,
         };
-        Ok(WebSocket::new(transport, Role::Server, policy.config, input, handshake, deflate, member))
+        let ws = WebSocket::new(transport, Role::Server, policy.config, input, handshake, deflate, member);
+        Ok(ws.with_meter(meter))
     }
 }
 

@@ -33,6 +33,7 @@
 //! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
 //! - [`Sender::queued`], [`SlowConsumer`]: messages for peers that may read too slowly, offered without waiting.
+//! - [`Metrics`]: what a server's connections do, in figures.
 //! - [`Prepared`]: a message for many connections, compressed once.
 //! - [`pair()`]: two WebSockets joined in memory, for tests.
 //!
@@ -75,6 +76,8 @@ mod driver;
 mod error;
 mod handshake;
 mod incoming;
+mod meter;
+mod metrics;
 mod opening;
 mod origin;
 mod pair;
@@ -99,6 +102,7 @@ pub use dial::{Family, Overrides, Resolve, Resolving, SystemResolver, Tcp};
 pub use error::{Error, TrySendError};
 pub use handshake::Handshake;
 pub use incoming::{HttpConnection, Incoming, accept};
+pub use metrics::{Closed, Metrics, ROUND_TRIP_BUCKETS, Refused, RoundTrips, Snapshot, Traffic};
 pub use opening::{OpenCause, OpenError, Phase, RedirectError, Timings};
 pub use pair::{pair, pair_with};
 pub use ping::Ping;

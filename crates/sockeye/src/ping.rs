@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::metrics::Metrics;
 
 /// How many pings may wait for their pong; the oldest gives up for one more.
 const WAITING: usize = 16;
@@ -61,12 +62,16 @@ impl Pings {
 
     /// A pong came. It answers the ping whose payload it carries, and those before: RFC 6455 section 5.5.3 lets a
     /// peer answer only the newest.
-    pub(crate) fn answered(&mut self, payload: &[u8]) {
+    pub(crate) fn answered(&mut self, payload: &[u8], metrics: Option<&Metrics>) {
         let Some(state) = &mut self.0 else { return };
         let Some(newest) = state.waiting.iter().position(|ping| ping.payload == *payload) else { return };
         for ping in state.waiting.drain(..=newest) {
+            let time = ping.sent.elapsed();
+            if let Some(metrics) = metrics {
+                metrics.round_trip(time);
+            }
             // Whoever no longer waits does not need it.
-            let _ = ping.answer.send(ping.sent.elapsed());
+            let _ = ping.answer.send(time);
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::drain::{Drain, Member};
 use crate::error::Error;
 use crate::incoming::{HttpConnection, Incoming, Policy, Wanted};
+use crate::metrics::Metrics;
 use crate::transport::Transport;
 
 /// How long to wait before accepting again when that failed, for want of file descriptors mostly.
@@ -74,6 +75,13 @@ impl Server {
     #[must_use]
     pub fn allow_any_origin(mut self) -> Self {
         Arc::make_mut(&mut self.policy.origins).any = true;
+        self
+    }
+
+    /// Counts what the connections do; without this nothing is counted.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.policy.metrics = Some(metrics);
         self
     }
 
@@ -144,9 +152,12 @@ impl Server {
             });
         }
         drop(listener);
+        let metrics = policy.metrics.as_ref();
+        metrics.into_iter().for_each(Metrics::draining);
         drain.close();
         let ended = async {
             while connections.join_next().await.is_some() {
+                metrics.into_iter().for_each(Metrics::drained);
                 while let Ok(driver) = left.try_recv() {
                     connections.spawn(driver.finish());
                 }
@@ -156,6 +167,7 @@ impl Server {
             None => ended.await,
             Some(timeout) => drop(tokio::time::timeout(timeout + LAST_WORDS, ended).await),
         }
+        metrics.into_iter().for_each(|metrics| metrics.down(connections.len()));
         connections.shutdown().await;
         Ok(())
     }

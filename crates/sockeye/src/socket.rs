@@ -17,6 +17,7 @@ use crate::drain::Member;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::handshake::Handshake;
+use crate::meter::Meter;
 use crate::ping::Ping;
 use crate::split::{self, Receiver, Sender};
 use crate::transport::Transport;
@@ -78,6 +79,11 @@ impl WebSocket {
     ) -> Self {
         let driver = Driver::new(transport, role, config, input, deflate, member);
         Self { driver, handshake: Some(Box::new(handshake)) }
+    }
+
+    pub(crate) fn with_meter(mut self, meter: Meter) -> Self {
+        self.driver.set_meter(meter);
+        self
     }
 
     /// The next message; `None` once the connection has ended by a closing handshake, which

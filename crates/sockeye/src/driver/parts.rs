@@ -128,6 +128,7 @@ impl Driver {
         cx: &mut Context<'_>,
     ) -> Result<(), Error> {
         let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
+        self.meter.sent(&part, last);
         if compress {
             self.connection.send_part(part, last, output)?;
         } else {
@@ -180,6 +181,7 @@ impl Driver {
     /// Encodes bytes of a message.
     pub(crate) fn encode_chunk(&mut self, kind: MessageKind, bytes: Bytes, last: bool) -> Result<(), Error> {
         let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
+        self.meter.sent_chunk(kind == MessageKind::Text, last, bytes.len());
         Ok(self.connection.send_chunk(kind, bytes, last, output)?)
     }
 

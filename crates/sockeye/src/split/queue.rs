@@ -13,6 +13,7 @@ use sockeye_proto::{CloseCode, CloseFrame, CloseInfo, Message, Prepared, Utf8Byt
 use super::Shared;
 use crate::driver::Driver;
 use crate::error::Error;
+use crate::metrics::{Metrics, QueueChange};
 
 /// What each queued message counts beside its payload and key: what the queue itself needs for it.
 const EACH: usize = 160;
@@ -107,6 +108,9 @@ pub(super) struct Queue {
     keys: HashMap<Arc<[u8]>, u64>,
     next: u64,
     counters: QueueCounters,
+    /// Whom to tell, and what was told already.
+    metrics: Option<Metrics>,
+    told: QueueCounters,
 }
 
 struct Waiting {
@@ -180,9 +184,23 @@ impl Queue {
 
     /// Drops all, and lets go of the memory.
     fn clear(&mut self) {
-        let dropped = self.counters.dropped + self.waiting.len() as u64;
-        let counters = QueueCounters { dropped, queued: 0, queued_bytes: 0, ..self.counters };
-        *self = Self { counters, next: self.next, ..Self::default() };
+        self.counters.dropped += self.waiting.len() as u64;
+        (self.counters.queued, self.counters.queued_bytes) = (0, 0);
+        (self.waiting, self.keys) = (BTreeMap::new(), HashMap::new());
+    }
+
+    /// Tells by how much it has changed since this was last called.
+    fn tell(&mut self) {
+        let (now, before) = (self.counters, std::mem::replace(&mut self.told, self.counters));
+        if let Some(metrics) = &self.metrics {
+            let change = |now: usize, before: usize| (now as u64).wrapping_sub(before as u64);
+            metrics.queue(&QueueChange {
+                queued: change(now.queued, before.queued),
+                queued_bytes: change(now.queued_bytes, before.queued_bytes),
+                dropped: now.dropped - before.dropped,
+                coalesced: now.coalesced - before.coalesced,
+            });
+        }
     }
 
     fn fits(&self, size: usize, most: usize) -> bool {
@@ -223,7 +241,22 @@ impl Queue {
     }
 }
 
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.clear();
+        self.tell();
+    }
+}
+
 impl Shared {
+    fn queue(&self, driver: &Driver) -> &Mutex<Queue> {
+        self.queue.get_or_init(|| {
+            let mut queue = Queue::default();
+            queue.metrics = driver.meter().metrics().cloned();
+            Box::new(Mutex::new(queue))
+        })
+    }
+
     /// Encodes and writes what is queued, as far as there is room: whether nothing is left. If something is, whoever wrote last is woken when
     /// there is room.
     pub(super) fn move_queue(&self, driver: &mut Driver, cx: &mut Context<'_>) -> bool {
@@ -234,6 +267,7 @@ impl Shared {
         while !queue.waiting.is_empty() {
             if !driver.may_send() {
                 queue.clear();
+                queue.tell();
                 break;
             }
             if self.is_writing(driver) {
@@ -253,6 +287,7 @@ impl Shared {
                     Err(_) => queue.counters.dropped += 1,
                 }
             }
+            queue.tell();
             let _ = driver.poll_write_out(cx);
             if queue.waiting.is_empty() {
                 queue.keys = HashMap::new();
@@ -268,7 +303,7 @@ fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
 
 impl QueuedSender {
     pub(super) fn new(shared: Arc<Shared>, policy: SlowConsumer, most: usize) -> Self {
-        shared.queue.get_or_init(Box::default);
+        shared.queue(&shared.driver());
         Self { shared, policy, most }
     }
 
@@ -302,8 +337,8 @@ impl QueuedSender {
     fn offer_item(&self, item: Item, key: Option<&[u8]>) -> Result<Offered, Error> {
         let Self { shared, policy, most } = self;
         let mut driver = shared.driver();
+        let mut queue = lock(shared.queue(&driver));
         let cx = &mut Context::from_waker(&shared.waker);
-        let mut queue = lock(shared.queue.get_or_init(Box::default));
         let mut empty = shared.move_on(&mut queue, &mut driver, cx) && !shared.is_writing(&driver);
         if !driver.may_send() {
             return Err(driver.closed());
@@ -324,6 +359,8 @@ impl QueuedSender {
         let Some(fate) = fate else {
             queue.clear();
             queue.counters.dropped += 1;
+            queue.tell();
+            queue.metrics.iter().for_each(Metrics::slow_closed);
             drop((queue, driver));
             if let SlowConsumer::Close(code) = *policy {
                 let reason = Utf8Bytes::from_static("the peer reads too slowly");
@@ -331,6 +368,7 @@ impl QueuedSender {
             }
             return Err(Error::Closed);
         };
+        queue.tell();
         Ok(fate)
     }
 
