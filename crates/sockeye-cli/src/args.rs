@@ -13,7 +13,7 @@ use sockeye::Config;
 use crate::exit;
 
 pub(crate) use connect::{Connect, Sending};
-pub(crate) use serve::Serve;
+pub(crate) use serve::{Log, Serve};
 
 /// What is to be done.
 pub(crate) enum Plan {

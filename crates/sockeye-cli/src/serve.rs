@@ -1,28 +1,31 @@
 //! `sockeye serve`: a WebSocket echo, and a page to try it with.
 
 mod hosts;
+mod metrics;
 mod site;
 
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sockeye::{Error, HttpConnection, Incoming, Server, StatusCode};
+use sockeye::{Error, HttpConnection, Incoming, Metrics, Server, StatusCode};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::args::Serve;
+use crate::args::{Log, Serve};
 use crate::exit::Exit;
 use crate::signals::Interrupts;
 use crate::{complain, tell};
 
 use hosts::Hosts;
+use metrics::Exposition;
 use site::{ECHO, NOT_FOUND, Site, WRONG_HOST};
 
 pub(crate) use hosts::host_of;
@@ -48,8 +51,16 @@ pub(crate) fn run(plan: Serve) -> Exit {
 
 async fn serve(plan: Serve) -> io::Result<Exit> {
     let mut interrupts = Interrupts::new()?;
+    start_log(plan.log);
+    let token = match plan.metrics_token_file.as_deref().map(token).transpose() {
+        Ok(token) => token,
+        Err(error) => {
+            complain(format_args!("--metrics-token-file: {error}"));
+            return Ok(Exit::Other);
+        }
+    };
     let mut servers = Vec::new();
-    for address in &plan.listen {
+    for address in plan.listen.iter().chain(&plan.metrics_listen) {
         match listen(address, &plan).await {
             Ok(server) => servers.push(server),
             Err(error) => {
@@ -58,6 +69,7 @@ async fn serve(plan: Serve) -> io::Result<Exit> {
             }
         }
     }
+    let for_metrics = plan.metrics_listen.as_ref().and_then(|_| servers.pop());
     // Not before all of them listen: whoever reads the first line may connect to any.
     for (_, address) in &servers {
         // If nobody listens to us, there may still be those who know the address.
@@ -65,9 +77,22 @@ async fn serve(plan: Serve) -> io::Result<Exit> {
     }
 
     let (stop, stopped) = watch::channel(false);
+    let counted = Metrics::new();
+    let metrics = Arc::new(Exposition::new(counted.clone(), token.as_deref()));
+    let mut beside = JoinSet::new();
+    if let Some((server, address)) = for_metrics {
+        tell(format_args!("metrics are at http://{address}/metrics"));
+        let hosts = if address.ip().is_loopback() { &plan.allow_host[..] } else { &[] };
+        let site = Arc::new(Site::of_metrics(Hosts::new(address, hosts), metrics.clone(), stopped.clone()));
+        let server = server.on_http(move |connection| answer(connection, site.clone()));
+        beside.spawn(server.run(|incoming| incoming.reject(StatusCode::NOT_FOUND, NOT_FOUND)));
+    }
     let mut running = JoinSet::new();
     for (server, address) in servers {
-        let site = Arc::new(Site::new(Hosts::new(address, &plan.allow_host)));
+        let is_shown = plan.metrics_listen.is_none() && (address.ip().is_loopback() || metrics.wants_token());
+        let shown = is_shown.then(|| metrics.clone());
+        let site = Arc::new(Site::new(Hosts::new(address, &plan.allow_host), shown, stopped.clone()));
+        let server = server.metrics(counted.clone());
         let mut stopped = stopped.clone();
         let shutdown = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
         let pages = site.clone();
@@ -81,6 +106,29 @@ async fn serve(plan: Serve) -> io::Result<Exit> {
         () = interrupts.next() => Ok(Exit::Interrupted),
         results = running.join_all() => results.into_iter().collect::<io::Result<()>>().map(|()| Exit::Clean),
     }
+}
+
+/// Logs to stderr from now on, if that was asked for.
+fn start_log(log: Option<Log>) {
+    let subscriber = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false);
+    match log {
+        None => {}
+        Some(Log::Json) => subscriber.json().init(),
+        Some(Log::Text) => subscriber.init(),
+    }
+}
+
+/// Reads a token.
+fn token(file: &Path) -> io::Result<String> {
+    let token = std::fs::read_to_string(file)?.trim().to_owned();
+    // RFC 6750 section 2.1: "b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=""
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "there must be one token in it, without spaces",
+        ));
+    }
+    Ok(token)
 }
 
 async fn listen(address: &str, plan: &Serve) -> io::Result<(Server, SocketAddr)> {

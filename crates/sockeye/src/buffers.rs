@@ -32,6 +32,7 @@ thread_local! {
 
 /// Empty buffers.
 #[expect(clippy::unnecessary_box_returns, reason = "the box itself is what is rented")]
+#[inline]
 pub(crate) fn rent() -> Box<Buffers> {
     POOL.with_borrow_mut(Vec::pop).unwrap_or_default()
 }

@@ -528,7 +528,7 @@ impl Driver {
         self.timer = None;
         self.member = None;
         self.pings.give_up();
-        self.meter.end(self.connection.close_info());
+        self.meter.end(self.connection.close_info(), self.failure.as_deref());
     }
 }
 

@@ -23,6 +23,7 @@ use crate::metrics::{Metrics, Refused};
 use crate::opening::{OpenCause, Opening, Phase};
 use crate::origin::Origins;
 use crate::socket::WebSocket;
+use crate::trace::{self, Span};
 use crate::transport::Transport;
 
 /// Accepts one WebSocket on a byte stream: reads the opening handshake and accepts it, with no subprotocol.
@@ -51,9 +52,10 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// An opening handshake leads to no connection.
-    pub(crate) fn refused(&self, why: impl Into<Option<Refused>>) {
-        if let (Some(metrics), Some(why)) = (&self.metrics, why.into()) {
-            metrics.refused(why);
+    pub(crate) fn refused(&self, why: impl Into<Option<Refused>>, peer: Option<SocketAddr>) {
+        if let Some(why) = why.into() {
+            self.metrics.iter().for_each(|metrics| metrics.refused(why));
+            trace::refused(why, peer);
         }
     }
 }
@@ -84,7 +86,7 @@ impl Wanted {
         let head = match head {
             Ok(head) => head,
             Err(error) => {
-                policy.refused(Refused::of(&error));
+                policy.refused(Refused::of(&error), peer);
                 return Err(refuse(&mut transport, &policy.config, error).await);
             }
         };
@@ -98,16 +100,18 @@ impl Wanted {
             Ok(request) => request,
             Err(error) => {
                 let error = opening.fail(Phase::Upgrade, error);
-                policy.refused(Refused::of(&error));
+                policy.refused(Refused::of(&error), peer);
                 return Err(refuse(&mut transport, &policy.config, error).await);
             }
         };
         let allowed = policy.origins.allow(request.origin(), request.host());
-        let incoming = Incoming(Box::new(Parts { transport, input, request, opening, peer, policy, member }));
+        let span = Span::new(&request, peer);
+        let parts = Parts { transport, input, request, opening, peer, policy, member, span };
+        let incoming = Incoming(Box::new(parts));
         if allowed {
             return Ok(Self::WebSocket(incoming));
         }
-        incoming.0.policy.refused(Refused::Origin);
+        incoming.0.policy.refused(Refused::Origin, peer);
         let text = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         let body = b"This origin may not connect.\n";
         incoming.answer(StatusCode::FORBIDDEN, &HeaderMap::from_iter([text]), body).await?;
@@ -184,6 +188,7 @@ struct Parts {
     peer: Option<SocketAddr>,
     policy: Policy,
     member: Option<Member>,
+    span: Span,
 }
 
 impl Incoming {
@@ -197,6 +202,10 @@ impl Incoming {
             Wanted::WebSocket(incoming) => Ok(incoming),
             Wanted::Http(connection) => Err(connection.refuse().await),
         }
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        self.0.span.clone()
     }
 
     /// The request: path, query, header fields, cookies, origin, the subprotocols offered.
@@ -259,7 +268,7 @@ impl Incoming {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<(), Error> {
-        self.0.policy.refused(Refused::Rejected);
+        self.0.policy.refused(Refused::Rejected, self.0.peer);
         self.answer(status, headers, body).await
     }
 
@@ -276,7 +285,7 @@ impl Incoming {
 
 impl Parts {
     async fn accept(self: Box<Self>, mut answer: Answer) -> Result<WebSocket, Error> {
-        let Self { mut transport, input, request, mut opening, peer, policy, member } = *self;
+        let Self { mut transport, input, request, mut opening, peer, policy, member, span } = *self;
         if answer.extensions.iter().any(|extension| extension.name == Deflate::NAME) {
             return Err(opening.fail(Phase::Upgrade, HandshakeMisuse::OwnedExtension(Deflate::NAME)));
         }
@@ -293,10 +302,11 @@ impl Parts {
         let writing = async { Ok(write(&mut transport, &response).await?) };
         let written = opening.phase(Phase::Upgrade, policy.config.upgrade_timeout, writing).await;
         if let Err(error) = written {
-            policy.refused(Refused::of(&error));
+            policy.refused(Refused::of(&error), peer);
             return Err(error);
         }
-        let meter = Meter::new(policy.metrics);
+        span.accepted(answer.subprotocol.as_deref());
+        let meter = Meter::new(policy.metrics, span);
         let resource_name = match request.query() {
             None => request.path().to_owned(),
             Some(query) => format!("{}?{query}", request.path()),

@@ -88,6 +88,7 @@ mod server;
 mod socket;
 mod split;
 mod tls;
+mod trace;
 mod transport;
 
 pub use sockeye_proto::handshake::{Answer, Extension, Request};

@@ -3,14 +3,17 @@
 use sockeye_proto::{CloseInfo, Event, Message};
 use tokio::time::Instant;
 
+use crate::error::Error;
 use crate::metrics::{Metrics, Traffic};
+use crate::trace::Span;
 
 /// The counters of one connection: plain, and added to the server's once a batch. Boxed, since most connections may have none.
 #[derive(Default)]
 pub(crate) struct Meter(Option<Box<Counters>>);
 
 struct Counters {
-    metrics: Metrics,
+    metrics: Option<Metrics>,
+    span: Span,
     received: Traffic,
     sent: Traffic,
     /// When the keepalive ping was queued that is not answered yet.
@@ -18,12 +21,13 @@ struct Counters {
 }
 
 impl Meter {
-    /// Counts a connection that was just opened.
-    pub(crate) fn new(metrics: Option<Metrics>) -> Self {
-        Self(metrics.map(|metrics| {
-            metrics.opened();
+    /// For a connection that was just opened, if anybody wants to know.
+    pub(crate) fn new(metrics: Option<Metrics>, span: Span) -> Self {
+        metrics.iter().for_each(Metrics::opened);
+        Self((metrics.is_some() || span.is_enabled()).then(|| {
             Box::new(Counters {
                 metrics,
+                span,
                 received: Traffic::default(),
                 sent: Traffic::default(),
                 pinged: None,
@@ -32,7 +36,7 @@ impl Meter {
     }
 
     pub(crate) fn metrics(&self) -> Option<&Metrics> {
-        self.0.as_ref().map(|counters| &counters.metrics)
+        self.0.as_ref()?.metrics.as_ref()
     }
 
     #[inline]
@@ -45,7 +49,7 @@ impl Meter {
     #[inline]
     pub(crate) fn read(&mut self, bytes: usize) {
         if let Some(counters) = &mut self.0 {
-            counters.received.wire_bytes += bytes as u64;
+            counters.read(bytes);
         }
     }
 
@@ -53,21 +57,21 @@ impl Meter {
     #[inline]
     pub(crate) fn sent(&mut self, message: &Message, last: bool) {
         if let Some(counters) = &mut self.0 {
-            counters.sent.message(message.is_text(), last, message.len());
+            counters.sent(message.is_text(), last, message.len());
         }
     }
 
     #[inline]
     pub(crate) fn sent_chunk(&mut self, is_text: bool, last: bool, bytes: usize) {
         if let Some(counters) = &mut self.0 {
-            counters.sent.message(is_text, last, bytes);
+            counters.sent(is_text, last, bytes);
         }
     }
 
     #[inline]
     pub(crate) fn written(&mut self, bytes: usize) {
         if let Some(counters) = &mut self.0 {
-            counters.sent.wire_bytes += bytes as u64;
+            counters.written(bytes);
         }
     }
 
@@ -89,16 +93,34 @@ impl Meter {
         }
     }
 
-    /// The connection has ended.
-    pub(crate) fn end(&mut self, info: Option<&CloseInfo>) {
+    /// The connection has ended; without information it was dropped.
+    pub(crate) fn end(&mut self, info: Option<&CloseInfo>, failure: Option<&Error>) {
         if let Some(mut counters) = self.0.take() {
             counters.fold();
-            counters.metrics.closed(info);
+            counters.metrics.iter().for_each(|metrics| metrics.closed(info));
+            counters.span.closed(info, failure);
         }
     }
 }
 
+// None of it is inlined: where nobody watches, it shall not be in the way.
 impl Counters {
+    #[cold]
+    fn read(&mut self, bytes: usize) {
+        self.received.wire_bytes += bytes as u64;
+    }
+
+    #[cold]
+    fn written(&mut self, bytes: usize) {
+        self.sent.wire_bytes += bytes as u64;
+    }
+
+    #[cold]
+    fn sent(&mut self, is_text: bool, last: bool, bytes: usize) {
+        self.sent.message(is_text, last, bytes);
+    }
+
+    #[cold]
     fn received(&mut self, event: &Event) {
         match event {
             Event::Message(message) => self.received.message(message.is_text(), true, message.len()),
@@ -106,22 +128,25 @@ impl Counters {
             Event::Ping(_) => self.received.pings += 1,
             // Keepalive's have no payload; those of the application have one.
             Event::Pong(payload) if payload.is_empty() => {
-                if let Some(pinged) = self.pinged.take() {
-                    self.metrics.round_trip(pinged.elapsed());
+                if let (Some(metrics), Some(pinged)) = (&self.metrics, self.pinged.take()) {
+                    metrics.round_trip(pinged.elapsed());
                 }
             }
             _ => {}
         }
     }
 
+    #[cold]
     fn fold(&mut self) {
-        self.metrics.traffic(&self.received, &self.sent);
+        if let Some(metrics) = &self.metrics {
+            metrics.traffic(&self.received, &self.sent);
+        }
         (self.received, self.sent) = (Traffic::default(), Traffic::default());
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        self.end(None);
+        self.end(None, None);
     }
 }

@@ -147,7 +147,8 @@ impl Server {
             let handler = handler.clone();
             connections.spawn(async move {
                 if let Some(incoming) = opening.await {
-                    drop(handler(incoming).await);
+                    let span = incoming.span();
+                    drop(span.within(handler(incoming)).await);
                 }
             });
         }

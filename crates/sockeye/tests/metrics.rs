@@ -159,8 +159,10 @@ async fn refused_handshakes_are_counted_by_reason() {
     assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
     let mut wrong = raw(b"GET /\r\n\r\n").await;
     wrong.read_to_end(&mut Vec::new()).await.unwrap();
+    drop(wrong);
     let mut page = raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     page.read_to_end(&mut Vec::new()).await.unwrap();
+    drop(page);
     let mut ws = connect(&server.url()).await.unwrap();
     assert!(matches!(ws.recv().await, Err(Error::Io(_))), "the handler drops it");
     let counted =

@@ -1,5 +1,7 @@
 //! `sockeye serve`: what can be said, and what is to be done.
 
+use std::path::PathBuf;
+
 use sockeye::Config;
 
 use super::values::{address, host, origin};
@@ -9,13 +11,26 @@ pub(crate) struct Serve {
     pub(crate) listen: Vec<String>,
     pub(crate) allow_origin: Vec<String>,
     pub(crate) allow_host: Vec<String>,
+    pub(crate) metrics_listen: Option<String>,
+    pub(crate) metrics_token_file: Option<PathBuf>,
+    pub(crate) log: Option<Log>,
     /// Limits, deadlines and compression.
     pub(crate) config: Config,
 }
 
+/// How the log is written.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Log {
+    /// A line of JSON for each event
+    Json,
+    /// A line for people to read for each event
+    Text,
+}
+
 const EXAMPLES: &str = "\
-Serves a page to try it with at /, a WebSocket that echoes at /echo, and
-/healthz. Ctrl-C closes every connection with 1001 (going away) and exits.
+Serves a page to try it with at /, a WebSocket that echoes at /echo,
+/healthz and /readyz for probes, and /metrics. Ctrl-C closes every connection
+with 1001 (going away) and exits.
 
   sockeye serve
   sockeye serve --listen 0.0.0.0:80 --allow-host ws.example.com
@@ -37,6 +52,20 @@ pub(super) struct Args {
     /// rebinding; on others to any name, unless this is given
     #[arg(long, value_name = "HOST", value_parser = host)]
     allow_host: Vec<String>,
+    /// Serves /metrics, /healthz and /readyz there, and /metrics nowhere else.
+    /// Without this, /metrics is where the WebSockets are: on loopback
+    /// addresses, and with --metrics-token-file on all
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
+    metrics_listen: Option<String>,
+    /// Shows /metrics only to those who send the token in this file
+    /// (Authorization: Bearer TOKEN)
+    #[arg(long, value_name = "FILE")]
+    metrics_token_file: Option<PathBuf>,
+    /// Logs to stderr who connects and how that ends; nothing is logged without
+    /// this. Of URLs the path and the names in the query are told, of header
+    /// fields nothing
+    #[arg(long, value_name = "FORMAT")]
+    log: Option<Log>,
     /// Does not accept compression (permessage-deflate)
     #[arg(long)]
     no_deflate: bool,
@@ -45,6 +74,14 @@ pub(super) struct Args {
 impl From<Args> for Serve {
     fn from(args: Args) -> Self {
         let config = super::config(args.no_deflate);
-        Self { listen: args.listen, allow_origin: args.allow_origin, allow_host: args.allow_host, config }
+        Self {
+            listen: args.listen,
+            allow_origin: args.allow_origin,
+            allow_host: args.allow_host,
+            metrics_listen: args.metrics_listen,
+            metrics_token_file: args.metrics_token_file,
+            log: args.log,
+            config,
+        }
     }
 }

@@ -1,13 +1,17 @@
 //! What the server answers to plain HTTP requests.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
+use tokio::sync::watch;
 
 use super::hosts::Hosts;
+use super::metrics::{CONTENT_TYPE, Exposition};
 
 /// Where the echo is.
 pub(super) const ECHO: &str = "/echo";
@@ -19,6 +23,8 @@ Not found. There is:
   /         a page to try a WebSocket with
   /echo     a WebSocket that sends back what it is sent
   /healthz  \"ok\", for probes
+  /readyz   \"ok\" until the server goes down, for load balancers
+  /metrics  what the server counts, where that is shown
 ";
 
 /// What a request is told in the name of a host that the server does not answer to.
@@ -31,13 +37,29 @@ const PAGE: &str = include_str!("../page/index.html");
 /// What is served at one address.
 pub(super) struct Site {
     hosts: Hosts,
+    /// Whether the page and the echo are here.
+    has_pages: bool,
+    /// What is shown of metrics here, if anything.
+    metrics: Option<Arc<Exposition>>,
+    /// Whether the server goes down.
+    stopped: watch::Receiver<bool>,
     /// The part of the page's Content-Security-Policy that is always the same.
     policy: String,
 }
 
 impl Site {
-    pub(super) fn new(hosts: Hosts) -> Self {
-        Self { hosts, policy: page_policy(PAGE) }
+    /// With the page and the echo.
+    pub(super) fn new(
+        hosts: Hosts,
+        metrics: Option<Arc<Exposition>>,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        Self { hosts, has_pages: true, metrics, stopped, policy: page_policy(PAGE) }
+    }
+
+    /// With metrics and probes alone.
+    pub(super) fn of_metrics(hosts: Hosts, metrics: Arc<Exposition>, stopped: watch::Receiver<bool>) -> Self {
+        Self { hosts, has_pages: false, metrics: Some(metrics), stopped, policy: String::new() }
     }
 
     /// Whether the server answers to the authority that was asked for.
@@ -56,15 +78,33 @@ impl Site {
         }
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
-            "/" | ECHO | "/healthz" if !is_read => {
+            "/" | ECHO if !self.has_pages => text(StatusCode::NOT_FOUND, NOT_FOUND.into()),
+            "/" | ECHO | "/healthz" | "/readyz" | "/metrics" if !is_read => {
                 let body = format!("The method {} is not for this.\n", request.method());
                 with(text(StatusCode::METHOD_NOT_ALLOWED, body), header::ALLOW, "GET, HEAD")
             }
             "/" => self.page(host),
             ECHO => how_to_connect(host.unwrap_or("HOST")),
             "/healthz" => text(StatusCode::OK, "ok\n".into()),
+            "/readyz" if *self.stopped.borrow() => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "The server is going down.\n".into())
+            }
+            "/readyz" => text(StatusCode::OK, "ok\n".into()),
+            "/metrics" => self.metrics(request.headers()),
             _ => text(StatusCode::NOT_FOUND, NOT_FOUND.into()),
         }
+    }
+
+    fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let Some(metrics) = &self.metrics else { return text(StatusCode::NOT_FOUND, NOT_FOUND.into()) };
+        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if metrics.allow(authorization) {
+            return respond(StatusCode::OK, CONTENT_TYPE, metrics.text().into());
+        }
+        // RFC 9110 section 15.5.2: "The server generating a 401 response MUST send a WWW-Authenticate header field"
+        let response =
+            text(StatusCode::UNAUTHORIZED, "The token of --metrics-token-file is wanted.\n".into());
+        with(response, header::WWW_AUTHENTICATE, "Bearer")
     }
 
     fn page(&self, host: Option<&str>) -> Response<Full<Bytes>> {

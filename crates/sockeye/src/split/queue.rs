@@ -259,10 +259,12 @@ impl Shared {
 
     /// Encodes and writes what is queued, as far as there is room: whether nothing is left. If something is, whoever wrote last is woken when
     /// there is room.
+    #[inline]
     pub(super) fn move_queue(&self, driver: &mut Driver, cx: &mut Context<'_>) -> bool {
         self.queue.get().is_none_or(|queue| self.move_on(&mut lock(queue), driver, cx))
     }
 
+    #[cold]
     fn move_on(&self, queue: &mut Queue, driver: &mut Driver, cx: &mut Context<'_>) -> bool {
         while !queue.waiting.is_empty() {
             if !driver.may_send() {
