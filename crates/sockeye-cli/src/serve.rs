@@ -81,7 +81,7 @@ async fn serve(plan: Serve) -> io::Result<Exit> {
     let metrics = Arc::new(Exposition::new(counted.clone(), token.as_deref()));
     let mut beside = JoinSet::new();
     if let Some((server, address)) = for_metrics {
-        tell(format_args!("metrics are at http://{address}/metrics"));
+        let _ = writeln!(io::stdout(), "metrics on http://{address}/metrics");
         let hosts = if address.ip().is_loopback() { &plan.allow_host[..] } else { &[] };
         let site = Arc::new(Site::of_metrics(Hosts::new(address, hosts), metrics.clone(), stopped.clone()));
         let server = server.on_http(move |connection| answer(connection, site.clone()));

@@ -18,12 +18,10 @@ pub(crate) struct Serve {
     pub(crate) config: Config,
 }
 
-/// How the log is written.
+/// How the log is written, a line for each event.
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub(crate) enum Log {
-    /// A line of JSON for each event
     Json,
-    /// A line for people to read for each event
     Text,
 }
 
@@ -47,24 +45,28 @@ pub(super) struct Args {
     /// Lets in WebSockets of pages of another origin, repeatable; '*' is any
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     allow_origin: Vec<String>,
-    /// Answers to that name too, repeatable; '*' is any. On a loopback address the
-    /// server answers to localhost, 127.0.0.1 and [::1] only, which stops DNS
+    /// Answers to that name too, repeatable; '*' is any
+    ///
+    /// On a loopback address the server answers to localhost, 127.0.0.1 and [::1] only, which stops DNS
     /// rebinding; on others to any name, unless this is given
     #[arg(long, value_name = "HOST", value_parser = host)]
     allow_host: Vec<String>,
-    /// Serves /metrics, /healthz and /readyz there, and /metrics nowhere else.
-    /// Without this, /metrics is where the WebSockets are: on loopback
-    /// addresses, and with --metrics-token-file on all
-    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
+    /// Where to serve /metrics, /healthz and /readyz alone
+    ///
+    /// Without this, /metrics is where the WebSockets are: on loopback addresses,
+    /// and with --metrics-token-file on all.
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address, hide_short_help = true)]
     metrics_listen: Option<String>,
-    /// Shows /metrics only to those who send the token in this file
-    /// (Authorization: Bearer TOKEN)
-    #[arg(long, value_name = "FILE")]
+    /// Shows /metrics to those who send the token in it
+    ///
+    /// They send it as "Authorization: Bearer TOKEN".
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     metrics_token_file: Option<PathBuf>,
-    /// Logs to stderr who connects and how that ends; nothing is logged without
-    /// this. Of URLs the path and the names in the query are told, of header
-    /// fields nothing
-    #[arg(long, value_name = "FORMAT")]
+    /// Logs to stderr who connects and how that ends
+    ///
+    /// Nothing is logged without this. Of URLs the path and the names in the query
+    /// are told, of header fields nothing.
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
     log: Option<Log>,
     /// Does not accept compression (permessage-deflate)
     #[arg(long)]

@@ -144,6 +144,10 @@ impl Page<'_> {
     ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
         for (labels, count) in counts {
+            if labels.is_empty() {
+                metric.encode_counter::<NoLabelSet, _, f64>(count, None)?;
+                continue;
+            }
             metric.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(count, None)?;
         }
         Ok(())

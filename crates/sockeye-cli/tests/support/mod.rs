@@ -163,6 +163,8 @@ pub(crate) struct Serve {
     pub(crate) program: Program,
     /// Such as `127.0.0.1:12345`.
     pub(crate) addresses: Vec<String>,
+    /// Where its metrics are, with `--metrics-listen`.
+    pub(crate) metrics: Option<String>,
     stdout: Receiver<BufReader<ChildStdout>>,
 }
 
@@ -177,8 +179,9 @@ impl Serve {
         let mut program = Program::start(&all);
         let mut stdout = BufReader::new(program.stdout());
         let (sender, lines) = mpsc::channel();
+        let metrics = usize::from(args.contains(&"--metrics-listen"));
         let stdout = spawn(move || {
-            for _ in 0..listeners.max(1) {
+            for _ in 0..listeners.max(1) + metrics {
                 let mut line = String::new();
                 stdout.read_line(&mut line).unwrap();
                 sender.send(line).unwrap();
@@ -190,7 +193,13 @@ impl Serve {
             address.unwrap_or_else(|| panic!("{line:?}")).to_owned()
         };
         let addresses = (0..listeners.max(1)).map(|_| address(wait(&lines))).collect();
-        Self { program, addresses, stdout }
+        let metrics = (metrics > 0).then(|| {
+            let line = wait(&lines);
+            let address =
+                line.strip_prefix("metrics on http://").and_then(|line| line.strip_suffix("/metrics\n"));
+            address.unwrap_or_else(|| panic!("{line:?}")).to_owned()
+        });
+        Self { program, addresses, metrics, stdout }
     }
 
     pub(crate) fn address(&self) -> &str {

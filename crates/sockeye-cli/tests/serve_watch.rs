@@ -1,0 +1,189 @@
+//! `sockeye serve`, watched: metrics, readiness and the log.
+
+#![cfg(unix)]
+
+mod support;
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use support::*;
+
+fn get(address: &str, path: &str) -> (String, String) {
+    http(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
+}
+
+fn status(head: &str) -> &str {
+    head.lines().next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).unwrap_or_else(|| panic!("{head}"))
+}
+
+fn within<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(LIMIT, work).await.expect("it ends in time") })
+}
+
+/// Exchanges a message, and closes.
+fn visit(url: &str) {
+    within(async {
+        let mut ws = sockeye::connect(url).await.unwrap();
+        ws.send("hello").await.unwrap();
+        assert!(ws.recv().await.unwrap().is_some());
+        assert!(ws.close(1000, "").await.unwrap().clean);
+    });
+}
+
+/// The metrics, once there are those lines among them.
+fn metrics_with(address: &str, lines: &[&str]) -> String {
+    let mut body = String::new();
+    for _ in 0..2000 {
+        body = get(address, "/metrics").1;
+        if lines.iter().all(|line| body.lines().any(|found| found == *line)) {
+            return body;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("{lines:?} are not in {body}");
+}
+
+#[test]
+fn metrics_are_in_the_format_that_prometheus_reads() {
+    let serve = Serve::start(&[]);
+    visit(&serve.url());
+    let body = metrics_with(
+        serve.address(),
+        &[
+            "sockeye_connections_open 0",
+            "sockeye_connections_total 1",
+            "sockeye_connections_closed_total{code=\"1000\",initiator=\"peer\"} 1",
+            "sockeye_handshakes_refused_total{reason=\"origin\"} 0",
+            "sockeye_messages_total{direction=\"received\",kind=\"text\"} 1",
+            "sockeye_messages_total{direction=\"sent\",kind=\"binary\"} 0",
+            "sockeye_message_bytes_total{direction=\"sent\",kind=\"text\"} 5",
+            // Headers of 2 bytes, masking keys of 4, and a code of 2.
+            "sockeye_wire_bytes_total{direction=\"received\"} 19",
+            "sockeye_wire_bytes_total{direction=\"sent\"} 11",
+            "sockeye_pings_total{direction=\"sent\"} 0",
+            "sockeye_ping_round_trip_seconds_bucket{le=\"0.0025\"} 0",
+            "sockeye_ping_round_trip_seconds_bucket{le=\"+Inf\"} 0",
+            "sockeye_ping_round_trip_seconds_count 0",
+            "sockeye_queued_bytes 0",
+            "sockeye_queued_messages 0",
+            "sockeye_slow_consumer_messages_total{action=\"dropped\"} 0",
+            "sockeye_slow_consumers_closed_total 0",
+            "sockeye_draining 0",
+            "sockeye_drained_connections_total{outcome=\"aborted\"} 0",
+        ],
+    );
+    assert!(body.ends_with("# EOF\n"), "{body}");
+    let (head, _) = get(serve.address(), "/metrics");
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(field(&head, "content-type"), Some(content_type));
+    // Each name is in the table, and each in the table is here.
+    let table = include_str!("../../../docs/observing.md");
+    let names: Vec<_> = body.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert!(names.len() > 10);
+    for line in &names {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+        assert!(table.contains(&format!("| `{name}` | {kind} |")), "{name} {kind} is not documented");
+    }
+    assert_eq!(table.lines().filter(|line| line.starts_with("| `sockeye_")).count(), names.len());
+}
+
+#[test]
+fn metrics_are_shown_to_whom_they_are_for() {
+    // On an address that others can reach, to nobody.
+    let serve = Serve::start(&["--listen", "0.0.0.0:0"]);
+    let address = serve.address().replace("0.0.0.0", "127.0.0.1");
+    assert_eq!(status(&get(&address, "/metrics").0), "404 Not Found");
+    assert_eq!(status(&get(&address, "/readyz").0), "200 OK");
+
+    // With a token, to those who show it.
+    let file = std::env::temp_dir().join(format!("sockeye-token-{}", std::process::id()));
+    std::fs::write(&file, "s3cret~token\n").unwrap();
+    let path = file.to_str().unwrap();
+    let serve = Serve::start(&["--listen", "0.0.0.0:0", "--metrics-token-file", path]);
+    let address = serve.address().replace("0.0.0.0", "127.0.0.1");
+    let show = |authorization: &str| {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n{authorization}\r\n");
+        http(&address, &request).0
+    };
+    let refused = show("");
+    assert_eq!(status(&refused), "401 Unauthorized");
+    assert_eq!(field(&refused, "www-authenticate"), Some("Bearer"));
+    for wrong in ["Bearer s3cret", "Bearer ", "Basic s3cret~token", "s3cret~token", "Bearer s3cret~token2"] {
+        assert_eq!(status(&show(&format!("Authorization: {wrong}\r\n"))), "401 Unauthorized", "{wrong}");
+    }
+    for right in ["Bearer s3cret~token", "bearer  s3cret~token"] {
+        assert_eq!(status(&show(&format!("Authorization: {right}\r\n"))), "200 OK", "{right}");
+    }
+    std::fs::write(&file, " \n").unwrap();
+    let run = run(&["serve", "--listen", "127.0.0.1:0", "--metrics-token-file", path], "");
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("--metrics-token-file"), "{}", run.stderr);
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn an_address_for_metrics_serves_them_alone_and_until_the_end() {
+    let serve = Serve::start(&["--metrics-listen", "127.0.0.1:0"]);
+    let metrics = serve.metrics.clone().unwrap();
+    assert_eq!(status(&get(serve.address(), "/metrics").0), "404 Not Found");
+    for path in ["/", "/echo"] {
+        assert_eq!(status(&get(&metrics, path).0), "404 Not Found", "{path}");
+    }
+    let evil = http(&metrics, "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n").0;
+    assert_eq!(status(&evil), "421 Misdirected Request");
+    let error = within(sockeye::connect(&format!("ws://{metrics}/echo"))).unwrap_err();
+    assert_eq!(error.refusal().unwrap().status.as_u16(), 404);
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(status(&get(&metrics, path).0), "200 OK", "{path}");
+        let post = format!("POST {path} HTTP/1.1\r\nHost: {metrics}\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(status(&http(&metrics, &post).0), "405 Method Not Allowed", "{path}");
+    }
+    within(async {
+        let mut ws = sockeye::connect(&serve.url()).await.unwrap();
+        ws.send("there?").await.unwrap();
+        assert!(ws.recv().await.unwrap().is_some());
+        // The client does not answer the Close: until its deadline the server goes down.
+        serve.program.signal(Signal::TERM);
+        metrics_with(&metrics, &["sockeye_draining 1", "sockeye_connections_open 1"]);
+        let (head, body) = get(&metrics, "/readyz");
+        assert_eq!((status(&head), &body[..]), ("503 Service Unavailable", "The server is going down.\n"));
+        assert_eq!(status(&get(&metrics, "/healthz").0), "200 OK");
+        assert_eq!(ws.recv().await.unwrap(), None);
+    });
+    assert_eq!(serve.finish().code, Some(0));
+}
+
+#[test]
+fn the_log_tells_who_connects_and_no_secrets() {
+    for format in ["text", "json"] {
+        let serve = Serve::start(&["--log", format]);
+        visit(&format!("{}?token=secret", serve.url()));
+        let error = within(sockeye::connect(&format!("ws://{}/nowhere", serve.address()))).unwrap_err();
+        assert_eq!(error.refusal().unwrap().status.as_u16(), 404);
+        let run = serve.stop();
+        assert_eq!(run.code, Some(0));
+        assert_eq!(run.out(), "", "stdout is for where it listens");
+        for part in [
+            "websocket",
+            "/echo?token=***",
+            "accepted",
+            "closed",
+            "1000",
+            "refused",
+            "rejected",
+            "127.0.0.1:",
+        ] {
+            assert!(run.stderr.contains(part), "{part} in {}", run.stderr);
+        }
+        assert!(!run.stderr.contains("secret") && !run.stderr.contains('\u{1b}'), "{}", run.stderr);
+        let events: Vec<_> = run.stderr.lines().filter(|line| line.contains("accepted")).collect();
+        assert_eq!((events.len(), events[0].starts_with('{')), (1, format == "json"), "{events:?}");
+    }
+    let serve = Serve::start(&[]);
+    visit(&serve.url());
+    let run = serve.stop();
+    assert!(!run.stderr.contains("accepted"), "nothing is logged unless asked for: {}", run.stderr);
+}
