@@ -18,7 +18,8 @@ use crate::connection::{Closed, Feedback};
 use crate::error::{DomException, ErrorName, check_close};
 use crate::events::{CloseEvent, Event, EventType, MessageEvent};
 use crate::link::Closing;
-use crate::websocket::{Shared, WebSocket};
+use crate::object::Shared;
+use crate::websocket::WebSocket;
 
 /// WHATWG WebSockets section 3.1, "send(data)".
 pub(crate) fn send(socket: &Shared, data: Message) -> Result<(), DomException> {

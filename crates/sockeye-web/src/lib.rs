@@ -30,6 +30,7 @@ mod error;
 mod events;
 mod link;
 mod meter;
+mod object;
 mod options;
 mod readable;
 mod stream;

@@ -14,10 +14,11 @@ use crate::algorithms::close_frame;
 use crate::connection::{self, Closed, Feedback, Owner};
 use crate::error::{DomException, ErrorName, Exception, WebSocketError, check_close};
 use crate::link::Link;
+use crate::object::target;
 use crate::options::Options;
 use crate::readable::Readable;
 use crate::url::{check_protocols, url_record};
-use crate::websocket::{WebSocket, target};
+use crate::websocket::WebSocket;
 use crate::writable::Writable;
 
 /// A WebSocket as streams, with back-pressure both ways: in a browser `WebSocketStream`.

@@ -1,25 +1,18 @@
 //! The `WebSocket` object: what scripts see.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 
 use sockeye::Message;
-use url::Url;
 
 use crate::algorithms;
-use crate::connection::{self, Feedback, Owner, Target};
+use crate::connection;
 use crate::error::DomException;
-use crate::events::{CloseEvent, Event, EventType, ListenerId, ListenerOptions, Listeners, MessageEvent};
+use crate::events::{CloseEvent, Event, EventType, ListenerId, ListenerOptions, MessageEvent};
 use crate::link::Link;
-use crate::options::{EventLoop, Options};
-use crate::url::{check_protocols, is_bad_port, url_record};
-
-/// From so much on, in bytes of messages and tasks, no more is received until the event loop has got on.
-const MOST_QUEUED: usize = 256 << 10;
-
-/// What a task counts for beside its message.
-const TASK: usize = 1 << 10;
+use crate::object::{Handle, Shared, target};
+use crate::options::Options;
+use crate::url::{check_protocols, url_record};
 
 /// The type in which browsers hand out binary messages. Here they are always `Bytes`; the attribute is there for code that was
 /// ported, and for bindings.
@@ -106,35 +99,6 @@ impl BinaryType {
 #[derive(Clone)]
 pub struct WebSocket(Arc<Handle>);
 
-/// What references to the object share: when it goes, there are none.
-pub(crate) struct Handle(Arc<Shared>);
-
-/// The object itself: it lives as long as its connection.
-pub(crate) struct Shared {
-    pub(crate) url: Url,
-    pub(crate) origin: Arc<str>,
-    pub(crate) link: Arc<Link>,
-    pub(crate) listeners: Listeners,
-    attributes: Mutex<Attributes>,
-    handle: Mutex<Weak<Handle>>,
-    event_loop: Option<EventLoop>,
-    /// What waits in the event loop, weighed.
-    queued: AtomicUsize,
-}
-
-/// The attributes that change.
-#[derive(Default)]
-pub(crate) struct Attributes {
-    pub(crate) ready_state: u16,
-    pub(crate) extensions: String,
-    pub(crate) protocol: String,
-    pub(crate) binary_type: BinaryType,
-    /// How many bytes of application data were ever given to `send`.
-    pub(crate) sent: u64,
-    /// How many of them had been transmitted when the event loop last came around.
-    pub(crate) transmitted: u64,
-}
-
 impl WebSocket {
     /// The connection has not been established yet.
     pub const CONNECTING: u16 = 0;
@@ -209,16 +173,7 @@ impl WebSocket {
         let protocols: Vec<String> = protocols.into_iter().map(Into::into).collect();
         check_protocols(&protocols)?;
         let link = Arc::new(Link::default());
-        let shared = Arc::new(Shared {
-            origin: url.origin().ascii_serialization().into(),
-            link: Arc::clone(&link),
-            listeners: Listeners::default(),
-            attributes: Mutex::default(),
-            handle: Mutex::default(),
-            event_loop: options.event_loop.clone(),
-            queued: AtomicUsize::new(0),
-            url,
-        });
+        let shared = Arc::new(Shared::new(url, Arc::clone(&link), options.event_loop.clone()));
         let socket = shared.handle();
         set_up(&socket);
         let target = target(&shared.url, protocols, &options);
@@ -370,81 +325,12 @@ impl WebSocket {
         self.shared().listeners.remove(listener);
     }
 
+    pub(crate) fn from_handle(handle: Arc<Handle>) -> Self {
+        Self(handle)
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.0.0
-    }
-}
-
-/// How to connect, with what the options say.
-pub(crate) fn target(url: &Url, protocols: Vec<String>, options: &Options) -> Target {
-    let has_protocols = !protocols.is_empty();
-    let mut client = protocols.into_iter().fold(options.client.clone(), sockeye::Client::subprotocol);
-    if let Some(origin) = &options.origin {
-        client = client.origin(origin.clone());
-    }
-    let is_blocked = options.block_bad_ports && is_bad_port(url);
-    Target { client, url: url.to_string(), has_protocols, is_blocked }
-}
-
-impl Shared {
-    pub(crate) fn attributes(&self) -> MutexGuard<'_, Attributes> {
-        self.attributes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A reference to the object: those that there are, or a new one.
-    pub(crate) fn handle(self: &Arc<Self>) -> WebSocket {
-        let mut weak = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(handle) = weak.upgrade() {
-            return WebSocket(handle);
-        }
-        let handle = Arc::new(Handle(Arc::clone(self)));
-        *weak = Arc::downgrade(&handle);
-        WebSocket(handle)
-    }
-
-    /// Whether anybody holds a reference to the object.
-    pub(crate) fn is_referenced(&self) -> bool {
-        self.handle.lock().unwrap_or_else(PoisonError::into_inner).strong_count() > 0
-    }
-
-    /// "Queue a task": it runs at once if the driving task is the event loop.
-    fn queue_a_task(self: &Arc<Self>, weight: usize, steps: impl FnOnce(&Arc<Self>) + Send + 'static) {
-        let Some(event_loop) = &self.event_loop else { return steps(self) };
-        self.queued.fetch_add(weight, Ordering::AcqRel);
-        let queued = Queued { shared: Arc::clone(self), weight };
-        event_loop.queue(Box::new(move || steps(&queued.shared)));
-    }
-}
-
-impl Owner for Shared {
-    fn feedback(self: &Arc<Self>, feedback: Feedback) {
-        let weight = TASK + if let Feedback::Message(message) = &feedback { message.len() } else { 0 };
-        self.queue_a_task(weight, move |shared| algorithms::feedback(shared, feedback));
-    }
-
-    fn wants_message(&self) -> bool {
-        self.queued.load(Ordering::Acquire) < MOST_QUEUED
-    }
-}
-
-/// A task in the event loop, until it has run or was thrown away.
-struct Queued {
-    shared: Arc<Shared>,
-    weight: usize,
-}
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        let before = self.shared.queued.fetch_sub(self.weight, Ordering::AcqRel);
-        if before >= MOST_QUEUED && before - self.weight < MOST_QUEUED {
-            self.shared.link.wake();
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        algorithms::collect_garbage(&self.0);
     }
 }
 
