@@ -136,8 +136,13 @@ impl Connection {
             return Poll::Ready(Feedback::Closed(Closed::failed()));
         }
         self.poll_encode(owner, cx);
+        // First, so that whoever hears an answer knows that what it answers was transmitted.
+        if self.ws.close_info().is_none()
+            && let Poll::Ready(transmitted) = self.poll_transmitted(cx)
+        {
+            return Poll::Ready(transmitted);
+        }
         if !owner.wants_message() {
-            let _ = Pin::new(&mut self.ws).poll_flush(cx);
             return Poll::Pending;
         }
         loop {
@@ -191,7 +196,9 @@ impl Connection {
 
     /// Writes, and tells if application data has got to the network. What a lost connection has swallowed has not.
     fn poll_transmitted(&mut self, cx: &mut Context<'_>) -> Poll<Feedback> {
-        if let Poll::Ready(Err(_)) = Pin::new(&mut self.ws).poll_flush(cx) {
+        let was_open = self.ws.close_info().is_none();
+        let is_lost = matches!(Pin::new(&mut self.ws).poll_flush(cx), Poll::Ready(Err(_)));
+        if is_lost || was_open && self.ws.close_info().is_some() {
             return Poll::Pending;
         }
         match self.meter.transmitted(self.ws.buffered_amount()) {

@@ -55,6 +55,7 @@ pub struct WebSocketStream(Arc<Handle>);
 
 /// What is no URL in the constructor of a [`WebSocketStream`].
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct WebSocketStreamOptions {
     /// Subprotocols to offer, the most wanted first.
     pub protocols: Vec<String>,

@@ -23,7 +23,9 @@ fn impatient() -> Options {
 }
 
 /// Arguments of `close`, and what becomes of them: the Close frame's payload, or what is thrown.
-fn arguments() -> Vec<(Option<u16>, Option<String>, Result<Vec<u8>, ErrorName>)> {
+type Arguments = (Option<u16>, Option<String>, Result<Vec<u8>, ErrorName>);
+
+fn arguments() -> Vec<Arguments> {
     let long = "x".repeat(123);
     let too_long = "x".repeat(124);
     let text = |text: &str| Some(text.to_owned());
@@ -302,7 +304,7 @@ async fn a_failed_connection_is_closed_at_once_and_the_server_is_told_why() {
     let server = opened(async move |mut stream| {
         stream.write_all(&frame(TEXT, b"\xff")).await.unwrap();
         // More than the socket will ever read, so that to close it with these bytes unread would reset the connection.
-        stream.write_all(&frame(TEXT, &[b'x'; 100_000])).await.unwrap();
+        stream.write_all(&frame(TEXT, &vec![b'x'; 100_000])).await.unwrap();
         released.until("closed").await;
         read_frame(&mut stream).await
     })

@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
 pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
 
 /// The types of events, as their places in the standard.
 pub(crate) const EVENTS: [EventType; 4] =
