@@ -1,12 +1,13 @@
 //! Sockeye's client against another library's echo server: sends messages, compares every echo, closes.
 //!
-//! usage: `peers_client URL SEED COUNT`. Run by `conformance/run peers`; its README says which messages are sent.
+//! usage: `peers_client URL SEED COUNT FORM`, where FORM is `plain`, `no-takeover` or `takeover`. Run by `conformance/run peers`; its
+//! README says which messages are sent.
 
 use std::collections::VecDeque;
 use std::error::Error;
 use std::process::ExitCode;
 
-use sockeye::Message;
+use sockeye::{Client, Config, Deflate, Message};
 
 /// At most this many messages, and about this many octets, are on their way at once.
 const IN_FLIGHT: usize = 8;
@@ -15,11 +16,11 @@ const OCTETS_IN_FLIGHT: usize = 256 * 1024;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [url, seed, count] = arguments.as_slice() else {
-        eprintln!("usage: peers_client URL SEED COUNT");
+    let [url, seed, count, form] = arguments.as_slice() else {
+        eprintln!("usage: peers_client URL SEED COUNT FORM");
         return ExitCode::from(2);
     };
-    match run(url, seed, count).await {
+    match run(url, seed, count, form).await {
         Ok(echoed) => {
             println!("{echoed} messages echoed");
             ExitCode::SUCCESS
@@ -32,9 +33,13 @@ async fn main() -> ExitCode {
 }
 
 /// Sends `count` messages and returns how many came back, which is all of them or an error.
-async fn run(url: &str, seed: &str, count: &str) -> Result<usize, Box<dyn Error>> {
+async fn run(url: &str, seed: &str, count: &str, form: &str) -> Result<usize, Box<dyn Error>> {
     let (mut messages, count) = (Messages::new(seed.parse()?), count.parse::<usize>()?);
-    let mut socket = sockeye::connect(url).await?;
+    let mut socket = Client::new().config(config(form)?).connect(url).await?;
+    let extensions = socket.handshake().map_or_else(String::new, |handshake| {
+        handshake.extensions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    });
+    println!("agreed on {extensions}");
     let mut awaited = VecDeque::new();
     let (mut sent, mut echoed, mut octets) = (0, 0, 0);
     while echoed < count {
@@ -66,6 +71,25 @@ async fn run(url: &str, seed: &str, count: &str) -> Result<usize, Box<dyn Error>
         Some(close) if close.clean && close.code == 1000 => Ok(echoed),
         close => Err(format!("not a clean close with 1000: {close:?}").into()),
     }
+}
+
+/// How messages are compressed in a form.
+fn config(form: &str) -> Result<Config, Box<dyn Error>> {
+    let forgets = match form {
+        "plain" => None,
+        "no-takeover" => Some(true),
+        "takeover" => Some(false),
+        _ => return Err(format!("no such form: {form}").into()),
+    };
+    let mut config = Config::default();
+    config.deflate = forgets.map(|forgets| {
+        let mut deflate = Deflate::default();
+        deflate.server_no_context_takeover = Some(forgets);
+        deflate.client_no_context_takeover = Some(forgets);
+        deflate.threshold = 0;
+        deflate
+    });
+    Ok(config)
 }
 
 /// A message that was sent.

@@ -1,9 +1,10 @@
-"""usage: websockets_client.py URL SEED COUNT: Python `websockets` against an echo server, every echo compared."""
+"""usage: websockets_client.py URL SEED COUNT FORM: Python `websockets` against an echo server, every echo compared."""
 
 import asyncio
 import sys
 from itertools import islice
 
+from deflate import ClientFactory, complaint, options
 from messages import Messages
 from websockets.asyncio.client import connect
 
@@ -20,11 +21,12 @@ def octets(message):
 
 
 async def main():
-    url, seed, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    url, seed, count, form = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     echoed = 0
     awaited = []
     messages = islice(Messages(seed), count)
-    async with connect(url, max_size=2**21) as socket:
+    async with connect(url, max_size=2**21, **options(ClientFactory, form)) as socket:
+        print(f"agreed on {socket.response.headers.get('Sec-WebSocket-Extensions', '')}")
         while echoed < count:
             while len(awaited) < IN_FLIGHT and sum(map(octets, awaited)) < OCTETS_IN_FLIGHT:
                 message = next(messages, None)
@@ -40,6 +42,8 @@ async def main():
     received = socket.protocol.close_rcvd
     if received is None or received.code != 1000:
         sys.exit(f"not a clean close with 1000: {received}")
+    if complaint(form, socket):
+        sys.exit(complaint(form, socket))
     print(f"{echoed} messages echoed")
 
 

@@ -1,7 +1,8 @@
-// usage: ws_client.js URL SEED COUNT: Node `ws` against an echo server, every echo compared.
+// usage: ws_client.js URL SEED COUNT FORM: Node `ws` against an echo server, every echo compared.
 'use strict';
 
 const { WebSocket } = require('ws');
+const { perMessageDeflate } = require('./deflate.js');
 const { Messages } = require('./messages.js');
 
 const IN_FLIGHT = 8;
@@ -19,7 +20,7 @@ function fail(why) {
   process.exit(1);
 }
 
-const socket = new WebSocket(url);
+const socket = new WebSocket(url, { perMessageDeflate: perMessageDeflate(process.argv[5]) });
 
 function send() {
   while (sent < count && awaited.length < IN_FLIGHT && octets < OCTETS_IN_FLIGHT) {
@@ -32,6 +33,7 @@ function send() {
   if (echoed === count) socket.close(1000);
 }
 
+socket.on('upgrade', (response) => console.log(`agreed on ${response.headers['sec-websocket-extensions'] || ''}`));
 socket.on('open', send);
 socket.on('message', (echo, isBinary) => {
   const message = awaited.shift();

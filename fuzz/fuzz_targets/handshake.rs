@@ -1,4 +1,4 @@
-//! The opening handshake, both sides: any bytes in any split give the same end, and what one side writes the other reads.
+//! The opening handshake, both sides, and a proxy's answer in front: any bytes in any split give the same end, and what one side writes the other reads.
 //!
 //! The first byte says what is tried, the second gives the length of the chunks; the rest is what the peer sends, or a URL.
 #![no_main]
@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use libfuzzer_sys::fuzz_target;
 use sockeye_proto::handshake::{
-    Answer, ClientHandshake, Extension, Head, Offer, Request, Response, ServerHandshake,
+    Answer, ClientHandshake, Extension, Head, Offer, Request, Response, ServerHandshake, TunnelHandshake,
 };
-use sockeye_proto::{BytesMut, Config, HandshakeError, WebSocketUrl};
+use sockeye_proto::{BytesMut, Config, HandshakeError, HeaderMap, WebSocketUrl};
 
 const KEY: [u8; 16] = *b"the sample nonce";
 
@@ -57,6 +57,26 @@ fn as_client(bytes: &[u8], step: usize) -> (End, Option<String>) {
         return (Some((format!("{end:?}"), rest)), None);
     }
     (None, Some(format!("{:?}", handshake.receive_end(&mut input))))
+}
+
+fn as_client_of_a_proxy(bytes: &[u8], step: usize) -> (End, Option<String>) {
+    let url: WebSocketUrl = "ws://server.example.com/chat".parse().expect("a good URL");
+    let mut tunnel = TunnelHandshake::new(&url, &HeaderMap::new(), &config(), &mut BytesMut::new())
+        .expect("no header fields, no misuse");
+    let mut input = BytesMut::new();
+    for (i, chunk) in bytes.chunks(step).enumerate() {
+        input.extend_from_slice(chunk);
+        match tunnel.receive(&mut input) {
+            Ok(None) => {}
+            Ok(Some(())) => {
+                let rest = [&input[..], &bytes[bytes.len().min((i + 1) * step)..]].concat();
+                assert!(bytes.ends_with(&rest), "no byte of the server's is lost");
+                return (Some(("open".into(), rest)), None);
+            }
+            Err(error) => return (Some((format!("{error:?}"), vec![])), None),
+        }
+    }
+    (None, Some(format!("{:?}", tunnel.receive_end(&mut input))))
 }
 
 fn as_server(bytes: &[u8], step: usize) -> End {
@@ -151,9 +171,9 @@ fuzz_target!(|data: &[u8]| {
     let steps = [1, usize::from(*step) + 1];
     match what % 3 {
         0 => {
-            let whole = as_client(bytes, usize::MAX);
+            let whole = (as_client(bytes, usize::MAX), as_client_of_a_proxy(bytes, usize::MAX));
             for step in steps {
-                assert_eq!(as_client(bytes, step), whole);
+                assert_eq!((as_client(bytes, step), as_client_of_a_proxy(bytes, step)), whole);
             }
         }
         1 => {

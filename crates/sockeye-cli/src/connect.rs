@@ -7,9 +7,11 @@ mod show;
 mod terminal;
 
 use std::io::{self, IsTerminal};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use sockeye::{CloseInfo, Error, HeaderMap, OpenCause, Refusal, Side, UrlError, WebSocket, header};
+use sockeye::{
+    CloseInfo, Error, Failure, HeaderMap, OpenCause, Refusal, Side, Timings, UrlError, WebSocket, header,
+};
 use tokio::runtime;
 
 use crate::args::Connect;
@@ -32,6 +34,8 @@ struct Ending {
     own: Option<Exit>,
     /// What the connection ended with.
     result: Result<(), Error>,
+    /// How it was closed, if it was.
+    info: Option<CloseInfo>,
     /// When this side began to close, if it did.
     closing_since: Option<Instant>,
     /// Whether there was input that could not be sent any more.
@@ -56,11 +60,13 @@ pub(crate) fn run(plan: &Connect) -> Exit {
 
 async fn connect(plan: &Connect) -> io::Result<Exit> {
     let mut interrupts = Interrupts::new()?;
+    let mut connections =
+        plan.client.reconnecting(&plan.url).backoff(plan.backoff.clone()).on_failure(tell_failure);
     let opened = tokio::select! {
         () = interrupts.next() => return Ok(Exit::Interrupted),
-        opened = plan.client.connect(&plan.url) => opened,
+        opened = connections.connect() => opened,
     };
-    let mut ws = match opened {
+    let ws = match opened {
         Ok(ws) => ws,
         Err(error) => {
             tell_failed_opening(&error, plan);
@@ -73,24 +79,24 @@ async fn connect(plan: &Connect) -> io::Result<Exit> {
     let editor =
         if io::stdin().is_terminal() && io::stdout().is_terminal() { terminal::Editor::new() } else { None };
     let is_terminal = editor.is_some();
-    let pump = Pump::new(&mut ws, interrupts);
+    let close_timeout = ws.config().close_timeout;
+    let pump = Pump::new(ws, connections, plan.reconnects, interrupts);
     let ending = match editor {
         Some(editor) => terminal::run(editor, pump, plan).await,
         None => pipe::run(pump, plan).await,
     };
-    Ok(tell_ending(&ws, &ending, is_terminal || plan.verbose))
+    Ok(tell_ending(&ending, close_timeout, is_terminal || plan.verbose))
 }
 
-fn tell_ending(ws: &WebSocket, ending: &Ending, told_anyway: bool) -> Exit {
-    let exit = match (&ending.result, ws.close_info()) {
+fn tell_ending(ending: &Ending, close_timeout: Option<Duration>, told_anyway: bool) -> Exit {
+    let exit = match (&ending.result, &ending.info) {
         (Err(error), _) => {
             complain(escaped(&error.to_string()));
             Exit::of(error)
         }
         (Ok(()), Some(info)) => {
-            let limit = ws.config().close_timeout;
             let waited = ending.closing_since.map(|since| since.elapsed());
-            let timed_out = waited.is_some_and(|waited| limit.is_some_and(|limit| waited >= limit));
+            let timed_out = waited.is_some_and(|waited| close_timeout.is_some_and(|limit| waited >= limit));
             let exit = Exit::of_close(info, timed_out);
             let has_unsent = ending.has_unsent && ending.own.is_none();
             if told_anyway || has_unsent || (ending.own.is_none() && exit != Exit::Clean) {
@@ -101,13 +107,22 @@ fn tell_ending(ws: &WebSocket, ending: &Ending, told_anyway: bool) -> Exit {
             }
             if has_unsent && exit == Exit::Clean { Exit::Other } else { exit }
         }
-        // Given up by a second Ctrl-C.
+        // Given up by a second Ctrl-C, or while it was lost.
         (Ok(()), None) => Exit::Interrupted,
     };
     match ending.own {
         Some(Exit::Other) if exit != Exit::Clean => exit,
         Some(own) => own,
         None => exit,
+    }
+}
+
+/// What has failed, and when it is tried again.
+fn tell_failure(failure: &Failure<'_>) {
+    let pause = format!("trying again in {:.1} s", failure.wait.as_secs_f64());
+    match failure.error {
+        Some(error) => tell(format_args!("{}; {pause}", brief(error))),
+        None => tell(pause),
     }
 }
 
@@ -137,9 +152,20 @@ fn describe_close(info: &CloseInfo, timed_out: bool) -> String {
 
 fn tell_handshake(ws: &WebSocket, url: &str) {
     tell(format_args!("connected to {}", escaped(url)));
-    if let Some(handshake) = ws.handshake() {
-        tell_headers(&handshake.headers);
+    let Some(handshake) = ws.handshake() else { return };
+    if let Some(address) = handshake.peer_addr {
+        tell(format_args!("  at {address}"));
     }
+    if let Some(tls) = &handshake.tls {
+        tell(format_args!("  {:?}, {:?}", tls.protocol_version, tls.cipher_suite));
+    }
+    let Timings { resolve, connect, proxy, tls, upgrade, total, .. } = handshake.timings;
+    let phases =
+        [("resolve", resolve), ("connect", connect), ("proxy", proxy), ("tls", tls), ("upgrade", upgrade)];
+    let taken: Vec<_> =
+        phases.into_iter().filter_map(|(name, time)| Some(format!("{name} {:.1?}", time?))).collect();
+    tell(format_args!("  {}; in all {total:.1?}", taken.join(", ")));
+    tell_headers(&handshake.headers);
 }
 
 fn tell_headers(headers: &HeaderMap) {
@@ -148,15 +174,18 @@ fn tell_headers(headers: &HeaderMap) {
     }
 }
 
-fn tell_failed_opening(error: &Error, plan: &Connect) {
-    let what = match error {
-        // In which phase and after how long matters most when it took too long.
-        Error::Open(open) if !plan.verbose && !matches!(open.cause, OpenCause::Timeout) => {
-            open.cause.to_string()
+/// In which phase an opening has failed and after how long matters only when it took too long.
+fn brief(error: &Error) -> String {
+    match error {
+        Error::Open(open) if !matches!(open.cause, OpenCause::Timeout) => {
+            escaped(&open.cause.to_string()).into_owned()
         }
-        error => error.to_string(),
-    };
-    complain(escaped(&what));
+        error => escaped(&error.to_string()).into_owned(),
+    }
+}
+
+fn tell_failed_opening(error: &Error, plan: &Connect) {
+    complain(if plan.verbose { escaped(&error.to_string()).into_owned() } else { brief(error) });
     if let Some(refusal) = error.refusal() {
         tell_refusal(refusal, plan.verbose);
     }

@@ -104,7 +104,7 @@ impl From<Exit> for ExitCode {
 mod tests {
     use std::io;
 
-    use sockeye::{PongTimeout, ProtocolError, UrlError};
+    use sockeye::{PongTimeout, ProtocolError, ProxyError, TlsError, UrlError};
 
     use super::*;
 
@@ -124,6 +124,8 @@ mod tests {
         let cases = [
             (Exit::Resolve, OpenCause::Resolve { host: "host".into(), source: io() }),
             (Exit::Connect, OpenCause::Connect { address: "host:80".into(), source: io() }),
+            (Exit::Proxy, ProxyError::Url(String::new()).into()),
+            (Exit::Tls, TlsError::NotTls.into()),
             (Exit::Handshake, HandshakeError::Accept { found: String::new() }.into()),
             (Exit::Lost, HandshakeError::Truncated.into()),
             (Exit::Lost, io().into()),

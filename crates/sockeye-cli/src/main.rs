@@ -15,7 +15,7 @@ use crate::args::Plan;
 fn main() -> ExitCode {
     let exit = match args::plan() {
         Plan::Connect(plan) => connect::run(&plan),
-        Plan::Serve(plan) => serve::run(plan),
+        Plan::Serve(plan) => serve::run(*plan),
     };
     exit.into()
 }

@@ -9,14 +9,19 @@ use support::run;
 #[test]
 fn each_help_fits_a_screen_and_has_an_example() {
     for (verb, example) in [("serve", "\n  sockeye serve"), ("connect", "\n  sockeye connect ws://")] {
-        let long = run(&[verb, "--help"], "");
-        assert_eq!((long.code, &long.stderr[..]), (Some(0), ""), "{verb}");
-        assert!(long.out().lines().count() <= 24, "{verb}: {} lines", long.out().lines().count());
-        for line in long.out().lines() {
-            assert!(line.chars().count() <= 80, "{verb}: {line}");
+        let (short, long) = (run(&[verb, "-h"], ""), run(&[verb, "--help"], ""));
+        for help in [&short, &long] {
+            assert_eq!((help.code, &help.stderr[..]), (Some(0), ""), "{verb}");
+            for line in help.out().lines() {
+                assert!(line.chars().count() <= 80, "{verb}: {line}");
+            }
+            assert!(help.out().contains(example), "{verb}");
         }
-        assert!(long.out().contains(example), "{verb}");
-        assert_eq!(run(&[verb, "-h"], "").out(), long.out(), "{verb}: -h is the same");
+        assert!(short.out().lines().count() <= 24, "{verb}: {} lines", short.out().lines().count());
+        for option in short.out().lines().filter_map(|line| line.split("--").nth(1)) {
+            let name = option.split_whitespace().next().unwrap();
+            assert!(long.out().contains(&format!("--{name}")), "{verb}: {name}");
+        }
     }
 }
 

@@ -320,12 +320,16 @@ fn with_the_output_elsewhere_there_is_no_editor_to_get_into_it() {
     let mut terminal = Terminal::start(&mut shell);
     terminal.until("open", |lines| lines.first().is_some_and(|line| line.starts_with("connected")));
     send.send(frame(TEXT, b"data")).unwrap();
+    let start = Instant::now();
+    while fs::read_to_string(&file).unwrap() != "data\n" {
+        assert!(start.elapsed() < LIMIT, "the message does not come");
+        thread::yield_now();
+    }
     terminal.type_in("typed\n");
     terminal.type_in(CTRL_D);
     let (code, ..) = terminal.finish();
     assert_eq!(code, Some(0));
     assert_eq!(wait(&got), (vec![(TEXT, b"typed".to_vec())], Some(1000)));
-    assert_eq!(fs::read_to_string(&file).unwrap(), "data\n");
     let _ = fs::remove_file(file);
 }
 

@@ -44,12 +44,16 @@ fn messages(size: usize) -> Vec<Message> {
     (0..MESSAGES).map(|_| message()).collect()
 }
 
-fn end(role: Role, deflate: Option<Deflate>) -> Connection {
+fn configured(deflate: Option<Deflate>) -> Arc<Config> {
     let mut config = Config::default();
     config.deflate = deflate;
     config.masking_key = || [1, 2, 3, 4];
-    let mut end = Connection::new(role, Arc::new(config), Instant::now());
-    if let Some((_, agreed)) = deflate.and_then(|deflate| deflate.answer(&[deflate.offer()])) {
+    Arc::new(config)
+}
+
+fn end(role: Role, config: &Arc<Config>) -> Connection {
+    let mut end = Connection::new(role, config.clone(), Instant::now());
+    if let Some((_, agreed)) = config.deflate.and_then(|deflate| deflate.answer(&[deflate.offer()])) {
         end.start_deflate(agreed);
     }
     end
@@ -57,7 +61,8 @@ fn end(role: Role, deflate: Option<Deflate>) -> Connection {
 
 /// Bytes a message, and microseconds to send and to receive one.
 fn exchange(deflate: Option<Deflate>, messages: &[Message]) -> (f64, f64, f64) {
-    let (mut server, mut client) = (end(Role::Server, deflate), end(Role::Client, deflate));
+    let config = configured(deflate);
+    let (mut server, mut client) = (end(Role::Server, &config), end(Role::Client, &config));
     let (mut output, mut input, mut bytes) = (Output::new(), BytesMut::new(), 0);
     let (mut send, mut receive) = (Duration::MAX, Duration::MAX);
     for _ in 0..15 {
@@ -89,8 +94,9 @@ fn exchange(deflate: Option<Deflate>, messages: &[Message]) -> (f64, f64, f64) {
 fn held(deflate: Deflate, is_idle: bool) -> f64 {
     const CONNECTIONS: usize = 50;
     let (message, now) = (messages(1 << 10).remove(0), Instant::now());
+    let config = configured(Some(deflate));
     let server = || {
-        let (mut server, mut client) = (end(Role::Server, Some(deflate)), end(Role::Client, Some(deflate)));
+        let (mut server, mut client) = (end(Role::Server, &config), end(Role::Client, &config));
         let mut output = Output::new();
         for i in 0..80 {
             let (from, to) = if i % 2 == 0 { (&mut server, &mut client) } else { (&mut client, &mut server) };

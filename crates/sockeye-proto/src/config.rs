@@ -29,11 +29,11 @@ pub struct Config {
     pub deflate: Option<Deflate>,
     /// How many encoded bytes may wait to be written before `send` waits for room. 64 KiB.
     pub max_buffered: usize,
-    /// The longest header block of an opening handshake accepted, request or response, in bytes. 16 KiB.
+    /// The longest header block of an opening handshake accepted, request or response, or of a proxy's answer, in bytes. 16 KiB.
     pub max_header_block: usize,
     /// The most header fields of an opening handshake accepted. 128.
     pub max_headers: usize,
-    /// How many bytes of a refused handshake's body are kept for the caller. 64 KiB.
+    /// How many bytes of the body are kept for the caller when the server refuses the handshake, or a proxy the tunnel. 64 KiB.
     pub max_refusal_body: usize,
     /// How long the whole opening may take: all its phases together, redirects included. 10 s.
     pub open_timeout: Option<Duration>,

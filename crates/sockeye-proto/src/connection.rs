@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::close::{Close, CloseFrame, CloseInfo, Side};
 use crate::config::Config;
-use crate::deflate::{Compressor, History, PerMessageDeflate};
+use crate::deflate::{Compressor, History, PerMessageDeflate, Prepared};
 use crate::error::{PongTimeout, ProtocolError, SendError};
 use crate::frame::Opcode;
 use crate::keepalive::{Due, Keepalive};
@@ -102,8 +102,8 @@ impl Connection {
             Role::Server => (server, client),
         };
         let settings = self.config.deflate.unwrap_or_default();
-        self.send.set_compressor(Some(Box::new(Compressor::new(&settings, ours.0, ours.1))));
-        self.receive.start_inflating(History::new(theirs.1.then_some(theirs.0)));
+        self.send.set_compressor(Some(Compressor::new(&settings, ours.0, ours.1)));
+        self.receive.start_inflating(theirs.1.then(|| History::new(theirs.0)));
     }
 
     /// Which end this is.
@@ -218,7 +218,7 @@ impl Connection {
     /// [`SendError::Closed`] once a Close frame was sent or received.
     #[inline]
     pub fn send(&mut self, message: Message, output: &mut Output) -> Result<(), SendError> {
-        self.send_message(message, true, output)
+        self.send_message(message, Compressor::compress, output)
     }
 
     /// Encodes a message that is not to be compressed: because that would take time for nothing, as with pictures, or would let
@@ -228,13 +228,23 @@ impl Connection {
     ///
     /// As [`send`](Self::send).
     pub fn send_uncompressed(&mut self, message: Message, output: &mut Output) -> Result<(), SendError> {
-        self.send_message(message, false, output)
+        self.send_message(message, |_, _| None, output)
+    }
+
+    /// Encodes a message that goes to many connections, as [`send`](Self::send) does; all that would compress it the same way do so once.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_prepared(&mut self, prepared: &Prepared, output: &mut Output) -> Result<(), SendError> {
+        let message = prepared.message().clone();
+        self.send_message(message, |compressor, _| compressor.compress_prepared(prepared), output)
     }
 
     fn send_message(
         &mut self,
         message: Message,
-        compress: bool,
+        compress: impl FnOnce(&mut Compressor, &[u8]) -> Option<Bytes>,
         output: &mut Output,
     ) -> Result<(), SendError> {
         self.check_open()?;

@@ -43,7 +43,7 @@ pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use close::{CloseCode, CloseFrame, CloseInfo, Side};
 pub use config::Config;
 pub use connection::{Connection, Event, Role};
-pub use deflate::{Deflate, PerMessageDeflate};
+pub use deflate::{Deflate, PerMessageDeflate, Prepared};
 pub use error::{ApiMisuse, HandshakeError, HandshakeMisuse, PongTimeout, ProtocolError, Refusal, SendError};
 pub use mask::{mask, random_masking_key};
 pub use message::{Message, Utf8Bytes};

@@ -27,7 +27,9 @@ pub(crate) struct Receive {
     message: Option<Box<Gathered>>,
     /// How far the text of the message in hand is checked.
     checked: usize,
-    /// What compressed messages may refer to; none if there are to be no compressed ones. Boxed, since many connections have none.
+    /// Whether there may be compressed messages.
+    inflates: bool,
+    /// What compressed messages may refer to; none if each stands for itself. Boxed, since many connections have none.
     history: Option<Box<History>>,
 }
 
@@ -98,12 +100,12 @@ impl Gathered {
 
 impl Receive {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, frame: None, message: None, checked: 0, history: None }
+        Self { role, frame: None, message: None, checked: 0, inflates: false, history: None }
     }
 
     /// Takes compressed messages from now on.
-    pub(crate) fn start_inflating(&mut self, history: History) {
-        self.history = Some(Box::new(history));
+    pub(crate) fn start_inflating(&mut self, history: Option<History>) {
+        (self.inflates, self.history) = (true, history.map(Box::new));
     }
 
     /// How many bytes of memory the message in hand takes, beside the input.
@@ -182,9 +184,8 @@ impl Receive {
         // RFC 6455 section 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
         // RFC 7692 section 6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments
         // of a data message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
-        let compressed = header.rsv == RSV1
-            && self.history.is_some()
-            && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        let compressed =
+            header.rsv == RSV1 && self.inflates && matches!(header.opcode, Opcode::Text | Opcode::Binary);
         if header.rsv != 0 && !compressed {
             return Err(ProtocolError::ReservedBits);
         }
@@ -275,8 +276,8 @@ impl Receive {
             none => {
                 let mut message = if frame.compressed { Gathered::rent() } else { Box::default() };
                 (message.text, message.fragments) = (frame.opcode == Opcode::Text, 1);
-                if let (Some(inflater), Some(history)) = (&mut message.inflater, &self.history) {
-                    inflater.start(history)?;
+                if let Some(inflater) = &mut message.inflater {
+                    inflater.start(self.history.as_deref())?;
                 }
                 none.insert(message)
             }
@@ -288,16 +289,17 @@ impl Receive {
         frame.done += count;
         let is_last = frame.fin && frame.done == frame.length;
         let mut inflated = Ok(());
-        match (&mut message.inflater, &mut self.history) {
-            (Some(inflater), Some(history)) => {
-                let (payload, limit) = (&mut message.payload, config.max_message_size);
-                inflated = inflater.inflate(&input[..count], payload, limit, history);
-                if is_last && inflated.is_ok() {
-                    inflated = inflater.finish(payload, limit, history);
+        if let Some(inflater) = &mut message.inflater {
+            let (payload, limit) = (&mut message.payload, config.max_message_size);
+            inflated = inflater.inflate(&input[..count], payload, limit, self.history.as_deref());
+            if is_last && inflated.is_ok() {
+                inflated = inflater.finish(payload, limit, self.history.as_deref());
+                if let Some(history) = &mut self.history {
                     history.extend(payload);
                 }
             }
-            _ => message.payload.extend_from_slice(&input[..count]),
+        } else {
+            message.payload.extend_from_slice(&input[..count]);
         }
         input.advance(count);
         if message.text {

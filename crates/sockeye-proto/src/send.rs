@@ -24,8 +24,12 @@ pub(crate) struct Send {
     role: Role,
     /// The payload of the newest ping that could not be answered at once.
     pong: Option<Box<[u8]>>,
-    /// Boxed, since many connections have none.
-    compressor: Option<Box<Compressor>>,
+    compressor: Option<Compressor>,
+}
+
+/// How long a message has to be to be compressed: an empty one never is.
+fn threshold(config: &Config) -> usize {
+    config.deflate.unwrap_or_default().threshold.max(1)
 }
 
 impl Send {
@@ -34,28 +38,34 @@ impl Send {
     }
 
     /// Compresses messages from now on, or no longer.
-    pub(crate) fn set_compressor(&mut self, compressor: Option<Box<Compressor>>) {
+    pub(crate) fn set_compressor(&mut self, compressor: Option<Compressor>) {
         self.compressor = compressor;
     }
 
     pub(crate) fn compressor(&self) -> Option<&Compressor> {
-        self.compressor.as_deref()
+        self.compressor.as_ref()
     }
 
     pub(crate) fn compressor_mut(&mut self) -> Option<&mut Compressor> {
-        self.compressor.as_deref_mut()
+        self.compressor.as_mut()
     }
 
-    /// Encodes a message, in fragments if the configuration asks for them, and compressed if that was agreed on, is wanted,
-    /// and makes it smaller.
+    /// Encodes a message, in fragments if the configuration asks for them, and compressed if that was agreed on and `compress` gives a
+    /// compressed form of the payload.
     #[inline]
-    pub(crate) fn message(&mut self, message: Message, compress: bool, config: &Config, output: &mut Output) {
+    pub(crate) fn message(
+        &mut self,
+        message: Message,
+        compress: impl FnOnce(&mut Compressor, &[u8]) -> Option<Bytes>,
+        config: &Config,
+        output: &mut Output,
+    ) {
         let mut opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
         let mut payload = message.into_bytes();
         let mut rsv = 0;
-        if compress
-            && let Some(compressor) = &mut self.compressor
-            && let Some(compressed) = compressor.compress(&payload)
+        if let Some(compressor) = &mut self.compressor
+            && payload.len() >= threshold(config)
+            && let Some(compressed) = compress(compressor, &payload)
         {
             (payload, rsv) = (compressed, RSV1);
         }

@@ -6,8 +6,10 @@ use std::time::Instant;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use sockeye_proto::handshake::{Answer, ClientHandshake, Extension, Offer, Request, ServerHandshake};
-use sockeye_proto::{BytesMut, Config, HandshakeError};
+use sockeye_proto::handshake::{
+    Answer, ClientHandshake, Extension, Offer, Request, ServerHandshake, TunnelHandshake,
+};
+use sockeye_proto::{BytesMut, Config, HandshakeError, HeaderMap};
 
 const REQUEST: &[u8] = b"GET ws://h:80/chat?x HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n\
     Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://example.com\r\n\
@@ -106,6 +108,28 @@ fn connect(pieces: &[&[u8]]) -> String {
     format!("{error:?}")
 }
 
+/// What becomes of the bytes on a client that asks a proxy for a tunnel, in words.
+fn tunnel(pieces: &[&[u8]]) -> String {
+    let config = config();
+    let url = "ws://h/".parse().expect("a URL");
+    let mut tunnel = TunnelHandshake::new(&url, &HeaderMap::new(), &config, &mut BytesMut::new())
+        .expect("no header fields, no misuse");
+    let mut input = BytesMut::new();
+    let mut rest = pieces.iter();
+    for piece in rest.by_ref() {
+        input.extend_from_slice(piece);
+        match tunnel.receive(&mut input) {
+            Ok(None) => assert!(input.len() < config.max_header_block),
+            Ok(Some(())) => {
+                rest.for_each(|piece| input.extend_from_slice(piece));
+                return format!("open {input:?}");
+            }
+            Err(error) => return format!("{error:?}"),
+        }
+    }
+    format!("{:?}", tunnel.receive_end(&mut input))
+}
+
 /// The bytes, cut at these places.
 fn cut<'a>(bytes: &'a [u8], places: &[Index]) -> Vec<&'a [u8]> {
     let mut places: Vec<_> = places.iter().map(|place| place.index(bytes.len() + 1)).collect();
@@ -143,6 +167,7 @@ fn check(bytes: &[u8], places: &[Index]) {
     let pieces = cut(bytes, places);
     assert_eq!(serve(&pieces), serve(&[bytes]));
     assert_eq!(connect(&pieces), connect(&[bytes]));
+    assert_eq!(tunnel(&pieces), tunnel(&[bytes]));
 }
 
 #[test]
@@ -152,6 +177,8 @@ fn unchanged_heads_are_in_order() {
     for response in &RESPONSES[1..] {
         assert!(connect(&[response]).starts_with("Refused"), "{}", connect(&[response]));
     }
+    assert!(tunnel(&[RESPONSES[1]]).starts_with("Refused"), "{}", tunnel(&[RESPONSES[1]]));
+    assert!(tunnel(&[RESPONSES[3]]).starts_with("open b\"<!doc"), "{}", tunnel(&[RESPONSES[3]]));
 }
 
 proptest! {
@@ -167,6 +194,7 @@ proptest! {
     ) {
         check(&[b"GET / HTTP/1.1\r\n", &bytes[..]].concat(), &places);
         check(&[b"HTTP/1.1 101 x\r\n", &bytes[..]].concat(), &places);
+        check(&[b"HTTP/1.1 200 x\r\n", &bytes[..]].concat(), &places);
         check(&[b"HTTP/1.1 400 x\r\ntransfer-encoding: chunked\r\n\r\n", &bytes[..]].concat(), &places);
     }
 

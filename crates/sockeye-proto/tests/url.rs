@@ -46,6 +46,53 @@ fn a_url_has_these_parts() {
     }
 }
 
+/// IDNA is a library's work, with one of several sources of Unicode data behind it: each has to come to this.
+#[test]
+fn hosts_that_are_not_ascii_are_mapped_and_checked() {
+    for (host, ascii) in [
+        // UTS 46 section 4, step 1: mapped
+        ("B\u{dc}CHER.example", "xn--bcher-kva.example"),
+        ("\u{ff25}\u{ff38}ample.com", "example.com"),
+        ("example\u{3002}com", "example.com"),
+        ("exam\u{ad}ple.com", "example.com"),
+        ("\u{2460}\u{2461}.example", "12.example"),
+        ("\u{1e9e}.example", "xn--zca.example"),
+        // ... and not mapped: the processing is nontransitional
+        ("fa\u{df}.example", "xn--fa-hia.example"),
+        ("\u{3b2}\u{3cc}\u{3bb}\u{3bf}\u{3c2}.example", "xn--nxasmm1c.example"),
+        // step 2: normalized
+        ("bu\u{308}cher.example", "xn--bcher-kva.example"),
+        ("\u{212b}.example", "xn--5ca.example"),
+        // step 4: validated
+        ("\u{2615}.example", "xn--53h.example"),
+        ("\u{1f980}.example", "xn--zs9h.example"),
+        ("\u{65e5}\u{672c}\u{8a9e}.jp", "xn--wgv71a119e.jp"),
+        ("\u{5d0}\u{5d1}1.example", "xn--1-zhcd.example"),
+        ("\u{646}\u{627}\u{645}\u{647}\u{200c}\u{627}\u{6cc}.example", "xn--mgba3gch31f060k.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+    ] {
+        let url = parse(&format!("ws://{host}/")).unwrap_or_else(|error| panic!("{host:?}: {error}"));
+        assert_eq!(url.host(), ascii, "{host:?}");
+    }
+    for (host, what) in [
+        ("a\u{5d0}.example", "left to right begins, right to left follows (RFC 5893 section 2)"),
+        ("\u{5d0}a.example", "right to left begins, left to right follows (RFC 5893 section 2)"),
+        ("1\u{5d0}.example", "a digit begins what is right to left (RFC 5893 section 2)"),
+        ("\u{5d0}1\u{661}.example", "two kinds of digits (RFC 5893 section 2)"),
+        ("a\u{fffd}.example", "a disallowed code point"),
+        ("a\u{e000}.example", "a code point for private use"),
+        ("a\u{200d}b.example", "a joiner where it joins nothing (RFC 5892 appendix A)"),
+        ("\u{301}a.example", "a mark begins it"),
+        ("\u{ad}", "nothing is left"),
+        ("xn--a.example", "not Punycode"),
+        ("xn--ASCII-.example", "Punycode for nothing"),
+        ("xn--bcher-2pa.example", "Punycode of what would be mapped"),
+        ("a\u{ff0f}b.example", "a slash, mapped"),
+    ] {
+        assert!(parse(&format!("ws://{host}/")).is_err(), "{host:?}: {what}");
+    }
+}
+
 #[test]
 fn what_is_not_a_websocket_url_is_refused_with_a_reason() {
     let syntax = || UrlError::Syntax(String::new());

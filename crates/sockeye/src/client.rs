@@ -77,7 +77,10 @@ impl Client {
     /// The fields that make the handshake (`Upgrade`, `Connection`, `Sec-WebSocket-*` and those that announce a body) are not the
     /// caller's: [`connect`](Self::connect) refuses them. `Host` takes the place of the URL's.
     #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
+        if matches!(name, header::AUTHORIZATION | header::COOKIE) {
+            value.set_sensitive(true);
+        }
         self.offer.headers.append(name, value);
         self
     }
@@ -125,10 +128,11 @@ impl Client {
     /// Name or value hold characters that no header field may hold.
     pub fn cookie(mut self, name: &str, value: &str) -> Result<Self, header::InvalidHeaderValue> {
         let cookie = HeaderValue::try_from(format!("{name}={value}"))?;
-        let value = match self.offer.headers.get(header::COOKIE) {
+        let mut value = match self.offer.headers.get(header::COOKIE) {
             None => cookie,
             Some(others) => HeaderValue::from_bytes(&[others.as_bytes(), b"; ", cookie.as_bytes()].concat())?,
         };
+        value.set_sensitive(true);
         self.offer.headers.insert(header::COOKIE, value);
         Ok(self)
     }
@@ -150,9 +154,10 @@ impl Client {
         self
     }
 
-    /// Connects by way of this proxy, whatever the environment says; `None` is no proxy at all.
+    /// Connects by way of this proxy, whatever the environment says, to this machine itself too; `None` is no proxy at all.
     ///
-    /// By default a proxy is looked for in the environment: [`Proxies`].
+    /// By default a proxy is looked for in the environment: [`Proxies`]. Both `ws` and `wss` go through a tunnel that the proxy is
+    /// asked for (RFC 6455 section 4.1).
     #[must_use]
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
         self.proxies = Proxies::fixed(proxy.into());
@@ -173,14 +178,17 @@ impl Client {
         self
     }
 
-    /// Sets how TCP connections are made.
+    /// Sets how TCP connections are made, those to a proxy too.
+    ///
+    /// All addresses of a host are tried, but for more than 16 of them: IPv6 and IPv4 in turns, the next when one has failed or is slower
+    /// than [`Tcp::attempt_delay`]; the first to connect is taken (Happy Eyeballs, RFC 8305 sections 4 and 5).
     #[must_use]
     pub fn tcp(mut self, tcp: Tcp) -> Self {
         self.tcp = tcp;
         self
     }
 
-    /// Resolves names by this in place of the operating system.
+    /// Resolves names by this in place of the operating system, such as by [`Overrides`](crate::Overrides).
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolve + 'static) -> Self {
         self.resolver = Arc::new(resolver);
@@ -188,6 +196,17 @@ impl Client {
     }
 
     /// Connects to a unix socket instead of the URL's host and port, which only the server is told then. No proxy is used.
+    ///
+    /// A path that begins with a NUL byte is the name of an abstract socket on Linux. Where there are no unix sockets, to connect fails
+    /// with [`ErrorKind::Unsupported`](std::io::ErrorKind::Unsupported).
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), sockeye::Error> {
+    /// let client = sockeye::Client::new().unix_socket("/run/feed.sock");
+    /// let ws = client.connect("ws://localhost/feed").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.unix_socket = Some(path.into());

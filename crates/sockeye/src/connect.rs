@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::BytesMut;
 use sockeye_proto::handshake::{self, ClientHandshake, Offer, Response};
 use sockeye_proto::{Deflate, HandshakeError, Role, StatusCode, UrlError, WebSocketUrl, header};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::client::{Client, basic};
 use crate::dial;
 use crate::error::Error;
-use crate::handshake::{Handshake, read_more, write};
+use crate::handshake::{Handshake, read_more_until, write};
 use crate::opening::{OpenCause, Opening, Phase, RedirectError};
 use crate::proxy;
 use crate::socket::WebSocket;
@@ -20,8 +20,16 @@ use crate::transport::Transport;
 /// A byte stream to the server, and what is known of it.
 struct Route {
     transport: Transport,
+    /// What the server has sent already.
+    input: BytesMut,
     peer_addr: Option<SocketAddr>,
     tls: Option<TlsInfo>,
+}
+
+impl Route {
+    fn new(transport: Transport) -> Self {
+        Self { transport, input: BytesMut::new(), peer_addr: None, tls: None }
+    }
 }
 
 /// Opens a connection to a URL, following redirects.
@@ -48,7 +56,7 @@ pub(crate) async fn open_url(client: &Client, url: &str) -> Result<WebSocket, Er
 /// Opens a connection over a byte stream.
 pub(crate) async fn open_over(client: &Client, transport: Transport, url: &str) -> Result<WebSocket, Error> {
     let (url, offer) = read(client, url)?;
-    let route = Route { transport, peer_addr: None, tls: None };
+    let route = Route::new(transport);
     upgrade(client, route, &url, &offer, &mut Opening::new(&client.config)).await
 }
 
@@ -104,23 +112,39 @@ async fn dial(client: &Client, url: &WebSocketUrl, opening: &mut Opening) -> Res
     if let Some(path) = &client.unix_socket {
         let connecting = dial::connect_unix(path);
         let transport = opening.phase(Phase::Connect, config.connect_timeout, connecting).await?;
-        return secure(client, Route { transport, peer_addr: None, tls: None }, url, opening).await;
+        return secure(client, Route::new(transport), url, opening).await;
     }
     let proxy = client.proxies.choose(url).map_err(|error| opening.fail(Phase::Proxy, error))?;
     let (host, port) = proxy.as_ref().map_or((url.host(), url.port()), |proxy| (proxy.host(), proxy.port()));
-    let addresses = if let Ok(address) = host.parse::<IpAddr>() {
-        vec![SocketAddr::new(address, port)]
-    } else {
-        let resolving = dial::resolve(&*client.resolver, host, port);
-        opening.phase(Phase::Resolve, config.resolve_timeout, resolving).await?
+    let addresses = resolve(client, host, port, opening).await?;
+    let asked_for = match &proxy {
+        Some(proxy) if proxy.wants_address() => resolve(client, url.host(), url.port(), opening).await?,
+        _ => Vec::new(),
     };
     let connecting = dial::connect(addresses, &client.tcp, host, port);
-    let (mut transport, address) = opening.phase(Phase::Connect, config.connect_timeout, connecting).await?;
+    let (transport, address) = opening.phase(Phase::Connect, config.connect_timeout, connecting).await?;
+    let mut route = Route { peer_addr: Some(address), ..Route::new(transport) };
     if let Some(proxy) = &proxy {
-        let asking = proxy::open_tunnel(transport, proxy, url, client);
-        transport = opening.phase(Phase::Proxy, config.proxy_timeout, asking).await?;
+        let deadline = opening.deadline(config.proxy_timeout);
+        let asking = proxy::open_tunnel(route.transport, proxy, url, asked_for.first(), config, deadline);
+        let (transport, input) = opening.phase(Phase::Proxy, config.proxy_timeout, asking).await?;
+        route = Route { transport, input, ..route };
     }
-    secure(client, Route { transport, peer_addr: Some(address), tls: None }, url, opening).await
+    secure(client, route, url, opening).await
+}
+
+/// The addresses of a host, at least one.
+async fn resolve(
+    client: &Client,
+    host: &str,
+    port: u16,
+    opening: &mut Opening,
+) -> Result<Vec<SocketAddr>, Error> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let resolving = dial::resolve(&*client.resolver, host, port);
+    opening.phase(Phase::Resolve, client.config.resolve_timeout, resolving).await
 }
 
 /// TLS with the server, if the URL wants it.
@@ -147,10 +171,9 @@ async fn upgrade(
     opening: &mut Opening,
 ) -> Result<WebSocket, Error> {
     let config = &client.config;
-    let mut input = BytesMut::new();
     let deadline = opening.deadline(config.upgrade_timeout);
     let asking = async {
-        let response = ask(client, &mut route.transport, url, offer, &mut input, deadline).await?;
+        let response = ask(client, &mut route.transport, url, offer, &mut route.input, deadline).await?;
         let deflate = match &config.deflate {
             Some(deflate) => deflate.accept_response(&response.extensions)?,
             None => None,
@@ -167,10 +190,11 @@ async fn upgrade(
         peer_addr: route.peer_addr,
         tls: route.tls,
     };
-    Ok(WebSocket::new(route.transport, Role::Client, config.clone(), input, handshake, deflate, None))
+    Ok(WebSocket::new(route.transport, Role::Client, config.clone(), route.input, handshake, deflate, None))
 }
 
-/// Writes the request and reads the response. At the deadline a refusal is given with what has come of its body.
+/// Writes the request and reads the response. At the deadline, or when the stream fails, a refusal is given with what has come of
+/// its body.
 async fn ask(
     client: &Client,
     transport: &mut Transport,
@@ -186,20 +210,20 @@ async fn ask(
         if let Some(response) = handshake.receive(input, now())? {
             return Ok(response);
         }
-        let reading = read_more(transport, input);
-        let read = match deadline {
-            None => Ok(reading.await),
-            Some(deadline) => timeout_at(deadline, reading).await,
+        let failed = match read_more_until(transport, input, deadline).await {
+            Some(Ok(true)) => continue,
+            Some(Ok(false)) => None,
+            Some(Err(error)) => Some(error.into()),
+            None => Some(OpenCause::Timeout),
         };
-        let Ok(read) = read else {
-            return Err(match handshake.receive_end(input) {
-                HandshakeError::Truncated => OpenCause::Timeout,
-                refused => refused.into(),
-            });
-        };
-        if !read? {
-            return Err(handshake.receive_end(input).into());
-        }
+        return Err(match (handshake.receive_end(input), failed) {
+            (HandshakeError::Truncated, Some(cause)) => cause,
+            (HandshakeError::Refused(mut refusal), failed) => {
+                refusal.truncated |= failed.is_some();
+                HandshakeError::Refused(refusal).into()
+            }
+            (error, _) => error.into(),
+        });
     }
 }
 

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use sockeye_proto::{CloseCode, CloseFrame, Config, Connection, Event, Message, PerMessageDeflate, Role};
+use sockeye_proto::{
+    CloseCode, CloseFrame, Config, Connection, Event, Message, PerMessageDeflate, Prepared, Role,
+};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep};
@@ -42,6 +44,8 @@ pub(crate) struct Driver {
     pings: Pings,
     /// The server's wish to close, if it is a server's connection.
     member: Option<Member>,
+    /// Whether the transport was given bytes that it may still hold, as TLS does.
+    unflushed: bool,
     /// Why writing has failed: reading goes on, for the peer's last words.
     write_error: Option<io::Error>,
     /// What `recv` ends with, once the byte stream is over.
@@ -85,6 +89,7 @@ impl Driver {
             timer: None,
             pings: Pings::default(),
             member,
+            unflushed: false,
             write_error: None,
             failure: None,
             tick: coarsetime::Instant::now(),
@@ -209,6 +214,18 @@ impl Driver {
         cx: &mut Context<'_>,
     ) -> Result<(), Error> {
         self.encode(message, compress)?;
+        self.write_unless_more(cx)
+    }
+
+    /// As [`send`](Self::send), for a message that others send too.
+    pub(crate) fn send_prepared(&mut self, prepared: &Prepared, cx: &mut Context<'_>) -> Result<(), Error> {
+        let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
+        self.connection.send_prepared(prepared, output)?;
+        self.write_unless_more(cx)
+    }
+
+    #[inline]
+    fn write_unless_more(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         if let Some(buffers) = &self.buffers
             && buffers.output.remaining() < BATCH
             && self.connection.has_frame(&buffers.input)
@@ -315,38 +332,39 @@ impl Driver {
 
     /// Writes what is encoded: ready when nothing is left, or nothing can be written any more.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(buffers) = &mut self.buffers else { return Poll::Ready(()) };
-        let output = &mut buffers.output;
-        if !output.has_remaining() {
-            return Poll::Ready(());
-        }
-        while output.has_remaining() {
-            if self.write_error.is_some() || self.connection.is_ended() {
-                output.advance(output.remaining());
-                break;
-            }
-            let transport = Pin::new(&mut self.transport);
-            let result = if output.chunk().len() == output.remaining() {
-                transport.poll_write(cx, output.chunk())
-            } else {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let count = output.chunks_vectored(&mut slices);
-                transport.poll_write_vectored(cx, &slices[..count])
-            };
-            match ready!(result) {
-                Ok(0) => self.write_error = Some(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    output.advance(count);
-                    self.connection.on_written(count, now);
-                    self.news.written = true;
+        if let Some(Buffers { output, .. }) = self.buffers.as_deref_mut() {
+            while output.has_remaining() {
+                if self.write_error.is_some() || self.connection.is_ended() {
+                    output.advance(output.remaining());
+                    break;
                 }
-                Err(error) => self.write_error = Some(error),
+                let transport = Pin::new(&mut self.transport);
+                let result = if output.chunk().len() == output.remaining() {
+                    transport.poll_write(cx, output.chunk())
+                } else {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let count = output.chunks_vectored(&mut slices);
+                    transport.poll_write_vectored(cx, &slices[..count])
+                };
+                match ready!(result) {
+                    Ok(0) => self.write_error = Some(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => {
+                        output.advance(count);
+                        self.connection.on_written(count, now);
+                        self.news.written = true;
+                        self.unflushed = true;
+                    }
+                    Err(error) => self.write_error = Some(error),
+                }
             }
         }
-        match ready!(Pin::new(&mut self.transport).poll_flush(cx)) {
-            Err(error) if self.write_error.is_none() => self.write_error = Some(error),
-            _ => {}
+        if self.unflushed && self.write_error.is_none() && !self.connection.is_ended() {
+            if let Err(error) = ready!(Pin::new(&mut self.transport).poll_flush(cx)) {
+                self.write_error = Some(error);
+            }
+            self.news.written = true;
         }
+        self.unflushed = false;
         Poll::Ready(())
     }
 

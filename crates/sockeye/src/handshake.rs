@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use sockeye_proto::HeaderMap;
 use sockeye_proto::handshake::Extension;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
 
 use crate::opening::Timings;
 use crate::tls::TlsInfo;
@@ -54,6 +55,19 @@ impl Handshake {
 pub(crate) async fn read_more(transport: &mut Transport, input: &mut BytesMut) -> io::Result<bool> {
     input.reserve(READ);
     Ok(transport.read_buf(input).await? > 0)
+}
+
+/// The same until a deadline: `None` once it has passed.
+pub(crate) async fn read_more_until(
+    transport: &mut Transport,
+    input: &mut BytesMut,
+    deadline: Option<Instant>,
+) -> Option<io::Result<bool>> {
+    let reading = read_more(transport, input);
+    match deadline {
+        None => Some(reading.await),
+        Some(deadline) => timeout_at(deadline, reading).await.ok(),
+    }
 }
 
 /// Writes our part of the handshake.

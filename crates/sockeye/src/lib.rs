@@ -28,9 +28,11 @@
 //! Pings are answered, silent peers are found, closing handshakes are finished, and every limit and deadline of [`Config`] holds, without
 //! a line of yours. It needs a tokio runtime with I/O and time enabled, as `#[tokio::main]` makes it.
 //!
-//! - [`connect`], [`Client`]: open a connection; [`Client::reconnecting`]: one after the other.
+//! - [`connect`], [`Client`]: open a connection, to `ws://` or `wss://`; [`Tls`], [`Proxy`], [`Tcp`] for the way there; [`Client::reconnecting`]: one after
+//!   the other.
 //! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
+//! - [`Prepared`]: a message for many connections, compressed once.
 //! - [`pair()`]: two WebSockets joined in memory, for tests.
 //!
 //! What decides anything about the protocol is in [`sockeye_proto`], which does no I/O.
@@ -63,12 +65,12 @@ mod transport;
 pub use sockeye_proto::handshake::{Answer, Extension, Request};
 pub use sockeye_proto::{
     ApiMisuse, Bytes, CloseCode, CloseFrame, CloseInfo, Config, Deflate, Event, HandshakeError, HeaderMap,
-    HeaderName, HeaderValue, Message, PongTimeout, ProtocolError, Refusal, Side, StatusCode, UrlError,
-    Utf8Bytes, WebSocketUrl, header,
+    HeaderName, HeaderValue, Message, PongTimeout, Prepared, ProtocolError, Refusal, Side, StatusCode,
+    UrlError, Utf8Bytes, WebSocketUrl, header,
 };
 
 pub use client::{Client, connect};
-pub use dial::{Resolve, Resolving, SystemResolver, Tcp};
+pub use dial::{Family, Overrides, Resolve, Resolving, SystemResolver, Tcp};
 pub use error::{Error, TrySendError};
 pub use handshake::Handshake;
 pub use incoming::{HttpConnection, Incoming, accept};
@@ -80,7 +82,9 @@ pub use reconnect::{Attempt, Backoff, Failure, Reconnecting};
 pub use server::Server;
 pub use socket::WebSocket;
 pub use split::{Receiver, Sender};
-pub use tls::{Tls, TlsError, TlsInfo};
+pub use tls::{CertificateProblem, PemError, Tls, TlsError, TlsInfo};
+
+pub use rustls;
 
 /// The README's examples, compiled.
 #[cfg(doctest)]

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::proxy::ProxyError;
-use crate::tls::TlsError;
+use crate::tls::{TlsError, of_tls};
 
 /// A phase of an opening, in the order in which they come; a server's connection has the last two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,8 @@ pub enum OpenCause {
     Connect {
         /// Host and port, or the path of a unix socket.
         address: String,
-        /// What the last address tried gave.
+        /// What the address gave. Of several addresses: how many were tried and what they gave, each error once, and the kind of the
+        /// one that tells most.
         source: io::Error,
     },
     /// The opening handshake failed, or the server refused it (RFC 6455 section 4).
@@ -101,7 +102,7 @@ pub enum OpenCause {
     Handshake(#[from] HandshakeError),
     /// The byte stream failed.
     #[error("the connection was lost: {0}")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
     /// The proxy gave no tunnel, or which proxy to use cannot be told.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
@@ -127,6 +128,16 @@ pub enum OpenCause {
     /// TLS failed.
     #[error(transparent)]
     Tls(#[from] TlsError),
+}
+
+impl From<io::Error> for OpenCause {
+    /// What TLS has to say after its handshake comes from the byte stream: with TLS 1.3 also what the server thinks of our certificate.
+    fn from(error: io::Error) -> Self {
+        match of_tls(&error) {
+            Some(error) => Self::Tls(error.into()),
+            None => Self::Io(error),
+        }
+    }
 }
 
 impl From<HandshakeMisuse> for OpenCause {

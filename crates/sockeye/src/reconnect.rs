@@ -81,6 +81,7 @@ pub struct Failure<'a> {
 }
 
 type Hook = Box<dyn FnMut(Attempt) -> Pin<Box<dyn Future<Output = io::Result<Attempt>> + Send>> + Send>;
+type Tell = Box<dyn FnMut(&Failure<'_>) + Send>;
 type Connecting = Pin<Box<dyn Future<Output = Result<WebSocket, Error>> + Send>>;
 
 /// One connection after the other to a URL, made by [`Client::reconnecting`].
@@ -106,7 +107,7 @@ pub struct Reconnecting {
     attempt: Attempt,
     backoff: Backoff,
     before: Option<Hook>,
-    on_failure: Option<Box<dyn FnMut(&Failure<'_>) + Send>>,
+    on_failure: Option<Tell>,
     failures: u32,
     state: State,
 }

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use futures_core::Stream;
 use futures_sink::Sink;
 use sockeye_proto::{
-    CloseCode, CloseFrame, CloseInfo, Config, Event, Message, PerMessageDeflate, Role, Utf8Bytes,
+    CloseCode, CloseFrame, CloseInfo, Config, Event, Message, PerMessageDeflate, Prepared, Role, Utf8Bytes,
 };
 
 use crate::drain::Member;
@@ -45,6 +45,7 @@ use crate::transport::Transport;
 /// A connection at rest holds its own few hundred bytes and a timer. While bytes are on their way it rents a block of 64 KiB for
 /// each direction from a pool of the thread's; a message that is longer than that grows the block as it arrives.
 /// [`Config::max_buffered`] bounds what waits to be written: [`send`](Self::send) waits for room, and at most one message goes beyond.
+/// TLS holds up to 64 KiB besides.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -85,7 +86,7 @@ impl WebSocket {
     /// # Errors
     ///
     /// [`Error::Protocol`] if the peer broke the protocol or a limit (it was sent a Close frame that says so),
-    /// [`Error::Timeout`] if it is dead, [`Error::Io`] if the connection was lost. Messages that came before are delivered
+    /// [`Error::PongTimeout`] if it is dead, [`Error::Io`] if the connection was lost. Messages that came before are delivered
     /// first. An error is told once; then comes `None`.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
         poll_fn(|cx| self.poll_recv(cx))
@@ -126,6 +127,28 @@ impl WebSocket {
         poll_fn(move |cx| {
             ready!(self.driver.poll_ready(cx))?;
             Poll::Ready(message.take().map_or(Ok(()), |message| self.driver.send(message, false, cx)))
+        })
+    }
+
+    /// Sends a message that goes to many connections, as [`send`](Self::send) does; all that would compress it the same way do so once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), sockeye::Error> {
+    /// # let (mut ws, mut peer) = sockeye::pair();
+    /// # let mut members = [ws];
+    /// let news = sockeye::Prepared::new("the same for all members");
+    /// for member in &mut members {
+    ///     member.send_prepared(&news).await?;
+    /// }
+    /// # assert_eq!(peer.recv().await?.unwrap().as_text(), Some("the same for all members"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> impl Future<Output = Result<(), Error>> {
+        poll_fn(move |cx| {
+            ready!(self.driver.poll_ready(cx))?;
+            Poll::Ready(self.driver.send_prepared(prepared, cx))
         })
     }
 
@@ -207,7 +230,7 @@ impl WebSocket {
         self.driver.connection().close_info()
     }
 
-    /// How many encoded bytes wait to be written.
+    /// How many encoded bytes wait to be written; what TLS has taken and holds back is not counted.
     pub fn buffered_amount(&self) -> usize {
         self.driver.buffered_amount()
     }

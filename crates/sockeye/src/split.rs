@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use sockeye_proto::{CloseCode, CloseFrame, CloseInfo, Event, Message, Utf8Bytes};
+use sockeye_proto::{CloseCode, CloseFrame, CloseInfo, Event, Message, Prepared, Utf8Bytes};
 
 use crate::driver::Driver;
 use crate::error::{Error, TrySendError};
@@ -204,6 +204,17 @@ impl Sender {
         .await
     }
 
+    /// Sends a message that goes to many connections; as [`WebSocket::send_prepared`](crate::WebSocket::send_prepared).
+    pub async fn send_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
+        poll_fn(|cx| {
+            self.shared.poll_sender(cx, |driver, cx| {
+                ready!(driver.poll_ready(cx))?;
+                Poll::Ready(driver.send_prepared(prepared, cx))
+            })
+        })
+        .await
+    }
+
     /// Sends a message if there is room at once, from whatever context.
     ///
     /// What the transport does not take at once is written by whoever polls next.
@@ -213,7 +224,21 @@ impl Sender {
     /// [`TrySendError::Full`] with the message if there is no room; [`TrySendError::Closed`] with the message once the closing handshake
     /// has begun.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
-        let message = message.into();
+        self.try_with_room(message.into(), |driver, message, cx| driver.send(message, true, cx))
+    }
+
+    /// Sends a message that goes to many connections, if there is room at once; as [`try_send`](Self::try_send) and
+    /// [`send_prepared`](Self::send_prepared).
+    pub fn try_send_prepared(&self, prepared: &Prepared) -> Result<(), TrySendError> {
+        let message = prepared.message().clone();
+        self.try_with_room(message, |driver, _, cx| driver.send_prepared(prepared, cx))
+    }
+
+    fn try_with_room(
+        &self,
+        message: Message,
+        send: impl FnOnce(&mut Driver, Message, &mut Context<'_>) -> Result<(), Error>,
+    ) -> Result<(), TrySendError> {
         let mut driver = self.shared.driver();
         if !driver.connection().is_open() {
             return Err(TrySendError::Closed(message));
@@ -227,7 +252,7 @@ impl Sender {
             }
         }
         // A failure of the transport is told by the receiver.
-        let _ = driver.send(message, true, cx);
+        let _ = send(&mut driver, message, cx);
         Ok(())
     }
 

@@ -7,6 +7,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio_rustls::client::TlsStream;
 
 /// Any other byte stream.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -16,6 +19,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// A byte stream; an enum, so that the user's type has no parameter and the usual streams no indirection.
 pub(crate) enum Transport {
     Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+    Tls(Box<TlsStream<Transport>>),
     Other(Box<dyn Stream>),
     /// What is left where a stream was taken away: nothing to read, nowhere to write.
     Gone,
@@ -25,12 +31,26 @@ impl Transport {
     /// Wraps a stream, unboxed if it is one of those known here.
     pub(crate) fn new<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S) -> Self {
         let mut stream = Some(stream);
-        let tcp = (&mut stream as &mut dyn Any).downcast_mut::<Option<TcpStream>>().and_then(Option::take);
-        match (tcp, stream) {
-            (Some(tcp), _) => tcp.into(),
-            (None, Some(other)) => Self::Other(Box::new(other)),
-            (None, None) => unreachable!("a stream is either TCP or another"),
+        if let Some(tcp) = take::<TcpStream>(&mut stream) {
+            return tcp.into();
         }
+        #[cfg(unix)]
+        if let Some(unix) = take::<UnixStream>(&mut stream) {
+            return Self::Unix(unix);
+        }
+        Self::Other(Box::new(stream.expect("nobody took it")))
+    }
+
+    /// A TCP connection, with Nagle's algorithm on or off.
+    ///
+    /// Keeps the system from holding megabytes that it has not sent yet: on a slow link a keepalive ping would wait behind them
+    /// for longer than its answer may take, and a close or a reply likewise.
+    pub(crate) fn tcp(stream: TcpStream, nodelay: bool) -> Self {
+        // They fail only on a connection that is gone already, which the first read tells.
+        let _ = stream.set_nodelay(nodelay);
+        #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
+        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
+        Self::Tcp(stream)
     }
 }
 
@@ -38,17 +58,15 @@ impl Transport {
 #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
 const UNSENT: u32 = 256 << 10;
 
+/// Takes the stream if it is a `T`.
+fn take<T: 'static>(stream: &mut dyn Any) -> Option<T> {
+    stream.downcast_mut::<Option<T>>().and_then(Option::take)
+}
+
 impl From<TcpStream> for Transport {
     /// Turns Nagle's algorithm off: it would hold a small message back until the one before it is acknowledged.
-    ///
-    /// Keeps the system from holding megabytes that it has not sent yet: on a slow link a keepalive ping would wait behind them
-    /// for longer than its answer may take, and a close or a reply likewise.
     fn from(stream: TcpStream) -> Self {
-        // They fail only on a connection that is gone already, which the first read tells.
-        let _ = stream.set_nodelay(true);
-        #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
-        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
-        Self::Tcp(stream)
+        Self::tcp(stream, true)
     }
 }
 
@@ -58,6 +76,15 @@ macro_rules! on_stream {
         match $self.get_mut() {
             Transport::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             Transport::Tcp(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            #[cfg(unix)]
+            Transport::Unix(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Transport::Tls(stream) => {
                 let $stream = Pin::new(stream);
                 $call
             }
@@ -95,6 +122,9 @@ impl AsyncWrite for Transport {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
             Self::Other(stream) => stream.is_write_vectored(),
             Self::Gone => false,
         }
@@ -106,5 +136,20 @@ impl AsyncWrite for Transport {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_stream!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_usual_streams_are_not_boxed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(matches!(Transport::new(tcp), Transport::Tcp(_)));
+        #[cfg(unix)]
+        assert!(matches!(Transport::new(UnixStream::pair().unwrap().0), Transport::Unix(_)));
+        assert!(matches!(Transport::new(tokio::io::duplex(1).0), Transport::Other(_)));
     }
 }

@@ -292,7 +292,7 @@ async fn phases_of_opening_fail_each_by_its_name() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = connect(&format!("ws://{closed}/")).await.unwrap_err();
     assert!(matches!(opening(&error), (Phase::Connect, OpenCause::Connect { .. })), "{error}");
-    let error = connect("ws://name.invalid/").await.unwrap_err();
+    let error = Client::new().proxy(None).connect("ws://name.invalid/").await.unwrap_err();
     assert!(matches!(opening(&error), (Phase::Resolve, OpenCause::Resolve { .. })), "{error}");
     let error = connect("http://127.0.0.1/").await.unwrap_err();
     assert!(matches!(error, Error::Url(_)), "{error}");

@@ -19,7 +19,7 @@ use crate::exit::Exit;
 /// How much may wait to be written to stdout before no more is received.
 const ROOM: usize = 64 << 10;
 
-pub(super) async fn run(mut pump: Pump<'_>, plan: &Connect) -> Ending {
+pub(super) async fn run(mut pump: Pump, plan: &Connect) -> Ending {
     // Not before the connection is open: what cannot be sent stays with whoever has it.
     let mut input = input::read(plan.sending);
     let mut output = Output::new(plan.sending);

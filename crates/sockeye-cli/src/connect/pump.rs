@@ -1,15 +1,16 @@
 //! The one loop of both modes: what came, what is to be sent, what the user wishes, whichever is there first.
 
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use sockeye::{CloseCode, Error, Message, WebSocket};
+use sockeye::{CloseCode, Error, Message, Reconnecting, WebSocket};
 
-use super::Ending;
 use super::input::Input;
+use super::{Ending, describe_close, escaped};
 use crate::exit::Exit;
 use crate::signals::Interrupts;
+use crate::tell;
 
 /// How long more input is waited for when the connection has ended before it.
 const LAST_INPUT: Duration = Duration::from_millis(500);
@@ -25,8 +26,12 @@ pub(super) enum Step {
 }
 
 /// A connection and the user's wishes.
-pub(super) struct Pump<'a> {
-    ws: &'a mut WebSocket,
+pub(super) struct Pump {
+    /// `None` while it is lost, and another is on its way.
+    ws: Option<WebSocket>,
+    connections: Reconnecting,
+    /// Whether a lost connection is to be made again.
+    reconnects: bool,
     interrupts: Interrupts,
     /// Whether more input may come.
     has_input: bool,
@@ -41,10 +46,17 @@ pub(super) struct Pump<'a> {
     closing_since: Option<Instant>,
 }
 
-impl<'a> Pump<'a> {
-    pub(super) fn new(ws: &'a mut WebSocket, interrupts: Interrupts) -> Self {
+impl Pump {
+    pub(super) fn new(
+        ws: WebSocket,
+        connections: Reconnecting,
+        reconnects: bool,
+        interrupts: Interrupts,
+    ) -> Self {
         Self {
-            ws,
+            ws: Some(ws),
+            connections,
+            reconnects,
             interrupts,
             has_input: true,
             unsent: None,
@@ -73,14 +85,14 @@ impl<'a> Pump<'a> {
 
     /// Whether everything sent so far was given to the operating system.
     pub(super) fn is_written(&self) -> bool {
-        self.ws.buffered_amount() == 0
+        self.ws.as_ref().is_some_and(|ws| ws.buffered_amount() == 0)
     }
 
     /// Closes with 1000. What still comes is received.
     pub(super) fn close(&mut self) {
         self.has_input = false;
-        // If it is closing already, its end comes anyway.
-        if self.ws.start_close(CloseCode::NORMAL_CLOSURE, "").is_ok() {
+        // If it is closing already, or was lost, its end comes anyway.
+        if self.ws.as_mut().is_none_or(|ws| ws.start_close(CloseCode::NORMAL_CLOSURE, "").is_ok()) {
             self.closing_since = Some(Instant::now());
         }
     }
@@ -103,6 +115,9 @@ impl<'a> Pump<'a> {
         if self.poll_interrupt(cx) {
             return Poll::Ready(Step::Ended);
         }
+        if self.ws.is_none() && !ready!(self.poll_reconnect(cx)) {
+            return Poll::Ready(Step::Ended);
+        }
         self.input_first = !self.input_first;
         if self.input_first
             && let Some(step) = self.poll_input(cx, &mut poll_input)
@@ -110,19 +125,62 @@ impl<'a> Pump<'a> {
             return Poll::Ready(step);
         }
         if (may_receive || self.is_interrupted())
-            && let Poll::Ready(received) = pin!(self.ws.recv()).poll(cx)
+            && let Poll::Ready(received) = self.poll_recv(cx)
         {
-            return Poll::Ready(match received {
-                Ok(Some(message)) => Step::Received(message),
-                Ok(None) => Step::Ended,
-                Err(error) => {
-                    self.result = Err(error);
-                    Step::Ended
-                }
-            });
+            let result = match received {
+                Ok(Some(message)) => return Poll::Ready(Step::Received(message)),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if self.is_over(&result) {
+                self.result = result;
+                return Poll::Ready(Step::Ended);
+            }
+            self.ws = None;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         // Receiving has written what could be written, so that there may be room now.
         self.poll_input(cx, &mut poll_input).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        self.ws.as_mut().map_or(Poll::Pending, |ws| pin!(ws.recv()).poll(cx))
+    }
+
+    /// Whether the connection that has ended like this is not to be made again. Tells of it otherwise.
+    fn is_over(&self, result: &Result<(), Error>) -> bool {
+        let info = self.ws.as_ref().and_then(WebSocket::close_info);
+        let is_done =
+            result.is_ok() && info.is_none_or(|info| info.clean && info.code == CloseCode::NORMAL_CLOSURE);
+        let may_heal = result.as_ref().err().is_none_or(Error::is_temporary);
+        if !self.reconnects || self.is_closing() || is_done || !may_heal {
+            return true;
+        }
+        match (result, info) {
+            (Err(error), _) => tell(escaped(&error.to_string())),
+            (Ok(()), Some(info)) => tell(describe_close(info, false)),
+            (Ok(()), None) => {}
+        }
+        false
+    }
+
+    /// Makes the connection again: false if that is given up.
+    fn poll_reconnect(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.is_closing() {
+            return Poll::Ready(false);
+        }
+        Poll::Ready(match ready!(pin!(self.connections.connect()).poll(cx)) {
+            Ok(ws) => {
+                tell("connected again");
+                self.ws = Some(ws);
+                true
+            }
+            Err(error) => {
+                self.result = Err(error);
+                false
+            }
+        })
     }
 
     /// Whether the user wishes the end at once; the first such wish closes the connection.
@@ -143,12 +201,16 @@ impl<'a> Pump<'a> {
         cx: &mut Context<'_>,
         poll_input: &mut impl FnMut(&mut Context<'_>) -> Poll<Option<Input>>,
     ) -> Option<Step> {
-        while self.has_input && self.ws.buffered_amount() < self.ws.config().max_buffered {
+        while self.has_input
+            && let Some(ws) = &mut self.ws
+            && ws.buffered_amount() < ws.config().max_buffered
+        {
             if let Some(message) = &self.unsent {
                 // There is room, so that mostly this is ready at once. If it fails, receiving tells why.
-                match pin!(self.ws.send(message.clone())).poll(cx) {
+                match pin!(ws.send(message.clone())).poll(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Ok(())) => self.unsent = None,
+                    Poll::Ready(Err(_)) if self.reconnects => break,
                     Poll::Ready(Err(_)) => self.has_input = false,
                 }
                 continue;
@@ -181,6 +243,12 @@ impl<'a> Pump<'a> {
         let more =
             async { matches!(tokio::time::timeout(LAST_INPUT, rest).await, Ok(Some(Input::Message(_)))) };
         let has_unsent = self.unsent.is_some() || (self.has_input && more.await);
-        Ending { own: self.own, result: self.result, closing_since: self.closing_since, has_unsent }
+        Ending {
+            own: self.own,
+            result: self.result,
+            info: self.ws.as_ref().and_then(WebSocket::close_info).cloned(),
+            closing_since: self.closing_since,
+            has_unsent,
+        }
     }
 }

@@ -45,7 +45,7 @@ impl Editor {
     }
 }
 
-pub(super) async fn run(editor: Editor, mut pump: Pump<'_>, plan: &Connect) -> Ending {
+pub(super) async fn run(editor: Editor, mut pump: Pump, plan: &Connect) -> Ending {
     let Editor { reader, mut printer } = editor;
     if !plan.verbose {
         tell(format_args!("connected to {}", escaped(&plan.url)));

@@ -1,14 +1,15 @@
 //! Sending: messages into compressed payloads (RFC 7692 section 7.2.1).
 
 use std::cell::RefCell;
+use std::num::NonZeroU8;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use zlib_rs::{DeflateConfig, DeflateFlush};
 
-use super::{Deflate, TAIL, with_scratch};
+use super::{Deflate, Prepared, TAIL, with_scratch};
 
-/// How many deflaters of different settings a thread keeps for connections that have none of their own.
+/// How many deflaters of different settings a thread keeps.
 const KEPT: usize = 8;
 
 /// A payload of at most so many bytes shares a block with others.
@@ -26,26 +27,50 @@ const BLOCK: usize = 64 << 10;
 
 /// Level, memory level and window bits of a deflater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Settings {
+pub(crate) struct Settings {
     level: u8,
-    mem_level: u8,
+    /// Never zero, which makes room for "no compressor".
+    mem_level: NonZeroU8,
     window_bits: u8,
 }
 
 impl Settings {
+    /// Those of an end that is configured like that and has agreed to a window.
+    pub(super) fn new(deflate: &Deflate, window_bits: u8) -> Self {
+        Self {
+            level: deflate.level.min(9),
+            mem_level: NonZeroU8::new(deflate.mem_level.min(9)).unwrap_or(NonZeroU8::MIN),
+            // zlib has no window of 8 bits to deflate with; with 9 bits its matches are at most 512 - 262 bytes back.
+            window_bits: window_bits.clamp(9, 15),
+        }
+    }
+
     fn deflater(self) -> zlib_rs::Deflate {
         zlib_rs::Deflate::new_with_config(DeflateConfig {
             level: self.level.into(),
-            mem_level: self.mem_level.into(),
+            mem_level: self.mem_level.get().into(),
             window_bits: -i32::from(self.window_bits),
             ..DeflateConfig::default()
         })
     }
+
+    /// The compressed form of a message that stands for itself and is not empty; `None` if it is better sent plain.
+    pub(crate) fn compress(self, payload: &[u8]) -> Option<Bytes> {
+        with_block(|deflaters, block| {
+            let deflater = deflaters.get(self);
+            deflater.reset();
+            compress(deflater, payload, payload.len() - 1, block)
+        })
+    }
 }
+
+/// A thread's deflaters, for connections that have none of their own.
+#[derive(Default)]
+struct Deflaters(Vec<(Settings, zlib_rs::Deflate)>);
 
 #[derive(Default)]
 struct Thread {
-    deflaters: Vec<(Settings, zlib_rs::Deflate)>,
+    deflaters: Deflaters,
     block: BytesMut,
 }
 
@@ -53,10 +78,9 @@ thread_local! {
     static THREAD: RefCell<Thread> = RefCell::default();
 }
 
-/// Compresses the messages that one end sends.
+/// Compresses the messages that one end sends. Two words, since every connection has one.
 pub(crate) struct Compressor {
     settings: Settings,
-    threshold: usize,
     /// Boxed, since without takeover there is none.
     context: Option<Box<Context>>,
 }
@@ -74,48 +98,34 @@ struct Context {
 
 impl Compressor {
     pub(crate) fn new(deflate: &Deflate, window_bits: u8, takes_over: bool) -> Self {
-        let settings = Settings {
-            level: deflate.level.min(9),
-            mem_level: deflate.mem_level.clamp(1, 9),
-            // zlib has no window of 8 bits to deflate with; with 9 bits its matches are at most 512 - 262 bytes back.
-            window_bits: window_bits.clamp(9, 15),
-        };
+        let settings = Settings::new(deflate, window_bits);
         let context = Context { deflater: None, quiet: deflate.quiet, deadline: None, used: false };
-        Self { settings, threshold: deflate.threshold, context: takes_over.then(|| Box::new(context)) }
+        Self { settings, context: takes_over.then(|| Box::new(context)) }
     }
 
-    /// The compressed form of a message; `None` if it is better sent plain.
+    /// The compressed form of a message, which must not be empty; `None` if it is better sent plain.
     pub(crate) fn compress(&mut self, payload: &[u8]) -> Option<Bytes> {
-        if payload.len() < self.threshold.max(1) {
-            return None;
-        }
-        THREAD.with_borrow_mut(|thread| {
-            if thread.block.capacity() < SHARED && !thread.block.try_reclaim(BLOCK) {
-                thread.block = BytesMut::with_capacity(BLOCK);
-            }
-            let is_worth_it = if let Some(context) = &mut self.context {
-                context.used = true;
-                let deflater = context.deflater.get_or_insert_with(|| self.settings.deflater());
-                let lesson = if payload.len() <= SHORT { 1 + LESSON } else { 0 };
-                let is_worth_it = compress(deflater, payload, payload.len() - 1 + lesson, &mut thread.block);
-                if !is_worth_it {
-                    // The other end will never see what is remembered now.
-                    deflater.reset();
-                }
-                is_worth_it
-            } else {
-                let (deflater, block) = thread.deflater(self.settings);
-                deflater.reset();
-                compress(deflater, payload, payload.len() - 1, block)
-            };
+        let Some(context) = &mut self.context else { return self.settings.compress(payload) };
+        with_block(|_, block| {
+            context.used = true;
+            let deflater = context.deflater.get_or_insert_with(|| self.settings.deflater());
+            let lesson = if payload.len() <= SHORT { 1 + LESSON } else { 0 };
+            let is_worth_it = compress(deflater, payload, payload.len() - 1 + lesson, block);
             if !is_worth_it {
-                thread.block.clear();
-                return None;
+                // The other end will never see what is remembered now.
+                deflater.reset();
             }
-            let is_small = thread.block.len() <= SHARED;
-            let payload = if is_small { thread.block.split() } else { std::mem::take(&mut thread.block) };
-            Some(payload.freeze())
+            is_worth_it
         })
+    }
+
+    /// As [`compress`](Self::compress), for a message that others send too: without a context to take over, what they made of it under the same
+    /// settings will do.
+    pub(crate) fn compress_prepared(&mut self, prepared: &Prepared) -> Option<Bytes> {
+        if self.context.is_some() {
+            return self.compress(prepared.message().as_bytes());
+        }
+        prepared.compressed(self.settings, |payload| self.settings.compress(payload))
     }
 
     /// Whether a deflater was used, and since when is to be noted.
@@ -152,18 +162,35 @@ impl Compressor {
     }
 }
 
-impl Thread {
-    /// The thread's deflater of those settings, and the block.
-    fn deflater(&mut self, settings: Settings) -> (&mut zlib_rs::Deflate, &mut BytesMut) {
-        let place = self.deflaters.iter().position(|(known, _)| *known == settings).unwrap_or_else(|| {
-            if self.deflaters.len() == KEPT {
-                self.deflaters.remove(0);
+impl Deflaters {
+    /// The one of those settings.
+    fn get(&mut self, settings: Settings) -> &mut zlib_rs::Deflate {
+        let Self(deflaters) = self;
+        let place = deflaters.iter().position(|(known, _)| *known == settings).unwrap_or_else(|| {
+            if deflaters.len() == KEPT {
+                deflaters.remove(0);
             }
-            self.deflaters.push((settings, settings.deflater()));
-            self.deflaters.len() - 1
+            deflaters.push((settings, settings.deflater()));
+            deflaters.len() - 1
         });
-        (&mut self.deflaters[place].1, &mut self.block)
+        &mut deflaters[place].1
     }
+}
+
+/// Runs `compress` with the thread's deflaters and an empty block, from which the result is cut if it is of use.
+fn with_block(compress: impl FnOnce(&mut Deflaters, &mut BytesMut) -> bool) -> Option<Bytes> {
+    THREAD.with_borrow_mut(|Thread { deflaters, block }| {
+        if block.capacity() < SHARED && !block.try_reclaim(BLOCK) {
+            *block = BytesMut::with_capacity(BLOCK);
+        }
+        if !compress(deflaters, block) {
+            block.clear();
+            return None;
+        }
+        let is_small = block.len() <= SHARED;
+        let payload = if is_small { block.split() } else { std::mem::take(block) };
+        Some(payload.freeze())
+    })
 }
 
 /// Compresses a message into `block`; false as soon as it is clear that it becomes longer than `most`.

@@ -17,17 +17,17 @@ const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 /// The last of what the peer compressed, to which the next message may refer (RFC 7692 section 7.2.2).
 ///
 /// With it any inflater can go on, so that no connection needs one of its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct History {
     bytes: VecDeque<u8>,
-    /// The window's size; none if each message stands for itself.
+    /// The window's size.
     window: usize,
 }
 
 impl History {
-    /// An empty one, for a peer that takes its context over if there are window bits, or else never does.
-    pub(crate) fn new(window_bits: Option<u8>) -> Self {
-        Self { bytes: VecDeque::new(), window: window_bits.map_or(0, |bits| 1 << bits) }
+    /// An empty one.
+    pub(crate) fn new(window_bits: u8) -> Self {
+        Self { bytes: VecDeque::new(), window: 1 << window_bits }
     }
 
     /// Adds a message.
@@ -69,17 +69,17 @@ impl Inflater {
         48 << 10
     }
 
-    /// Starts a message.
-    pub(crate) fn start(&mut self, history: &History) -> Result<(), ProtocolError> {
+    /// Starts a message; there is a history if the peer takes its context over.
+    pub(crate) fn start(&mut self, history: Option<&History>) -> Result<(), ProtocolError> {
         self.begun = false;
         self.restart(history, &[])
     }
 
     /// Starts a stream, which may refer to the messages and to what of this one there is.
-    fn restart(&mut self, history: &History, payload: &[u8]) -> Result<(), ProtocolError> {
+    fn restart(&mut self, history: Option<&History>, payload: &[u8]) -> Result<(), ProtocolError> {
         self.stream.reset(false);
         self.ended = false;
-        let (first, second) = history.bytes.as_slices();
+        let (first, second) = history.map(|history| history.bytes.as_slices()).unwrap_or_default();
         let last = &payload[payload.len().saturating_sub(MAX_WINDOW)..];
         for part in [first, second, last].into_iter().filter(|part| !part.is_empty()) {
             self.stream.set_dictionary(part).map_err(|_| ProtocolError::CompressedData)?;
@@ -94,7 +94,7 @@ impl Inflater {
         mut input: &[u8],
         payload: &mut BytesMut,
         limit: usize,
-        history: &History,
+        history: Option<&History>,
     ) -> Result<(), ProtocolError> {
         if input.is_empty() {
             return Ok(());
@@ -140,7 +140,7 @@ impl Inflater {
         &mut self,
         payload: &mut BytesMut,
         limit: usize,
-        history: &History,
+        history: Option<&History>,
     ) -> Result<(), ProtocolError> {
         // Not what the RFC calls an empty message (section 7.2.3.6), but what zlib makes of a second one, and everybody takes for one.
         // And a stream that ends with its message, without the octet that section 7.2.3.4 asks for behind it, is whole as well.
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_history_is_the_last_window_and_takes_no_more() {
-        let mut history = History::new(Some(8));
+        let mut history = History::new(8);
         let mut all = Vec::new();
         for (i, length) in [0, 1, 10, 200, 45, 1, 255, 256, 257, 1000, 3, 0, 256].into_iter().enumerate() {
             let message = vec![u8::try_from(i).unwrap(); length];
@@ -182,8 +182,5 @@ mod tests {
             assert!(history.bytes.iter().eq(last), "after {i}");
             assert!(history.held() <= 256, "{} bytes", history.held());
         }
-        let mut none = History::new(None);
-        none.extend(b"message");
-        assert_eq!((none.bytes.len(), none.held()), (0, 0));
     }
 }

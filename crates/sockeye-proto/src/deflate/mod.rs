@@ -13,12 +13,14 @@
 mod compress;
 mod inflate;
 mod negotiate;
+mod prepared;
 
 use std::time::Duration;
 
 pub(crate) use compress::Compressor;
 pub(crate) use inflate::{History, Inflater};
 pub use negotiate::PerMessageDeflate;
+pub use prepared::Prepared;
 
 /// The four octets that end a message's compressed form and are not sent.
 ///

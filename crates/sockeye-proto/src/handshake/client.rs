@@ -8,16 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, StatusCode, Version, header};
 
-use super::http1::{
-    BodyReader, BodyState, HeadReader, MessageHead, StatusLine, put_field, put_fields, put_request_line,
-};
+use super::http1::{HeadReader, MessageHead, StatusLine, put_field, put_fields, put_request_line};
 use super::negotiate::{Extension, is_token, parse_extensions};
+use super::refusal::RefusalReader;
 use super::{
     ACCEPT, CONNECTION, EXTENSIONS, HOST, KEY, PROTOCOL, UPGRADE, VERSION, accept_key, at_most_one,
-    check_connection, check_owned, exactly_one, found, found_in,
+    check_connection, check_request_fields, exactly_one, found, found_in,
 };
 use crate::config::Config;
-use crate::error::{HandshakeError, HandshakeMisuse, Refusal};
+use crate::error::{HandshakeError, HandshakeMisuse};
 use crate::url::WebSocketUrl;
 
 /// What a client asks for beside the URL (RFC 6455 section 4.1).
@@ -60,7 +59,7 @@ enum State {
     /// The head of the response is awaited.
     Head,
     /// The body of a refusal is awaited.
-    Refused { status: StatusCode, headers: HeaderMap, body: BodyReader },
+    Refused(RefusalReader),
 }
 
 /// A server's response that completes the opening handshake (RFC 6455 section 4.2.2).
@@ -125,7 +124,7 @@ impl ClientHandshake {
         if response.is_none() && self.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(match &mut self.state {
                 State::Head => HandshakeError::TimedOut,
-                State::Refused { status, headers, body } => refused(*status, headers, body, BodyState::Cut),
+                State::Refused(refusal) => refusal.cut(),
             });
         }
         Ok(response)
@@ -139,10 +138,7 @@ impl ClientHandshake {
         }
         match &mut self.state {
             State::Head => HandshakeError::Truncated,
-            State::Refused { status, headers, body } => {
-                let state = body.read_end(input);
-                refused(*status, headers, body, state)
-            }
+            State::Refused(refusal) => refusal.read_end(input),
         }
     }
 
@@ -153,11 +149,8 @@ impl ClientHandshake {
 
     fn read(&mut self, input: &mut BytesMut) -> Result<Option<Response>, HandshakeError> {
         loop {
-            if let State::Refused { status, headers, body } = &mut self.state {
-                return match body.read(input) {
-                    BodyState::Partial => Ok(None),
-                    state => Err(refused(*status, headers, body, state)),
-                };
+            if let State::Refused(refusal) = &mut self.state {
+                return refusal.read(input).map(|()| None);
             }
             let Some(head) = self.reader.read(input)? else { return Ok(None) };
             match head.line.status {
@@ -167,11 +160,7 @@ impl ClientHandshake {
                 status if status.is_informational() => {}
                 // RFC 6455 section 4.1: "If the status code received from the server is not 101, the client handles the response per
                 // HTTP [RFC2616] procedures."
-                status => {
-                    let headers = head.headers;
-                    let body = BodyReader::new(status, &headers, self.max_refusal_body);
-                    self.state = State::Refused { status, headers, body };
-                }
+                _ => self.state = State::Refused(RefusalReader::new(head, self.max_refusal_body)),
             }
         }
     }
@@ -230,21 +219,6 @@ impl ClientHandshake {
     }
 }
 
-/// The refusal, with as much of its body as there is.
-fn refused(
-    status: StatusCode,
-    headers: &mut HeaderMap,
-    body: &mut BodyReader,
-    state: BodyState,
-) -> HandshakeError {
-    HandshakeError::Refused(Box::new(Refusal {
-        status,
-        headers: std::mem::take(headers),
-        body: body.take(),
-        truncated: state != BodyState::Whole,
-    }))
-}
-
 fn check_offer(offer: &Offer) -> Result<(), HandshakeMisuse> {
     let mut seen = HashSet::new();
     // RFC 6455 section 4.1: "The elements that comprise this value MUST be non-empty strings with characters in the range
@@ -258,15 +232,11 @@ fn check_offer(offer: &Offer) -> Result<(), HandshakeMisuse> {
         }
     }
     offer.extensions.iter().try_for_each(Extension::check)?;
-    check_owned(&offer.headers)?;
-    if offer.headers.get_all(header::HOST).iter().nth(1).is_some() {
-        return Err(HandshakeMisuse::HostTwice);
-    }
-    Ok(())
+    check_request_fields(&offer.headers)
 }
 
 fn write_request(url: &WebSocketUrl, offer: &Offer, key: &str, output: &mut BytesMut) {
-    put_request_line(output, url.resource_name());
+    put_request_line(output, "GET", url.resource_name());
     // RFC 9110 section 7.2: "A user agent that sends Host SHOULD send it as the first field in the header section of a request."
     match offer.headers.get(header::HOST) {
         Some(host) => put_field(output, HOST, host),

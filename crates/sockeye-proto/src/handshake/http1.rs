@@ -375,9 +375,10 @@ fn parse_chunk_size(input: &[u8]) -> Result<httparse::Status<(usize, u64)>, http
 }
 
 /// Writes the first line of a request.
-pub(super) fn put_request_line(output: &mut BytesMut, resource_name: &str) {
-    output.put_slice(b"GET ");
-    output.put_slice(resource_name.as_bytes());
+pub(super) fn put_request_line(output: &mut BytesMut, method: &str, target: &str) {
+    output.put_slice(method.as_bytes());
+    output.put_slice(b" ");
+    output.put_slice(target.as_bytes());
     output.put_slice(b" HTTP/1.1\r\n");
 }
 

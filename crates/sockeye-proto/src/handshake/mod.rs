@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 section 4) over HTTP/1.1, both roles.
+//! The opening handshake (RFC 6455 section 4) over HTTP/1.1, both roles; and the request for a tunnel to a proxy in front.
 //!
 //! ```text
 //!  client                                                                            server
@@ -42,11 +42,13 @@
 mod client;
 mod http1;
 mod negotiate;
+mod refusal;
 mod server;
+mod tunnel;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header};
 use sha1_smol::Sha1;
 
 use crate::error::{HandshakeError, HandshakeMisuse};
@@ -54,6 +56,7 @@ use crate::error::{HandshakeError, HandshakeMisuse};
 pub use client::{ClientHandshake, Offer, Response};
 pub use negotiate::{Extension, Parameter, has_token, parse_extensions, parse_subprotocols};
 pub use server::{Answer, Head, Request, ServerHandshake, reject};
+pub use tunnel::TunnelHandshake;
 
 pub(crate) use http1::write_response;
 
@@ -133,6 +136,15 @@ fn check_owned(headers: &HeaderMap) -> Result<(), HandshakeMisuse> {
             || matches!(name.as_str(), "connection" | "content-length" | "transfer-encoding" | "upgrade")
     });
     owned.map_or(Ok(()), |name| Err(HandshakeMisuse::OwnedHeader(name.clone())))
+}
+
+/// The same for a request, in which `Host` may be there but once.
+fn check_request_fields(headers: &HeaderMap) -> Result<(), HandshakeMisuse> {
+    check_owned(headers)?;
+    if headers.get_all(header::HOST).iter().nth(1).is_some() {
+        return Err(HandshakeMisuse::HostTwice);
+    }
+    Ok(())
 }
 
 /// What was received, for an error's message: enough of it to be recognised.

@@ -177,3 +177,41 @@ pub(crate) async fn echo(incoming: Incoming) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// An address of this machine that does not answer: a listener whose queue is full, and which accepts nobody.
+#[cfg(target_os = "linux")]
+pub(crate) struct BlackHole {
+    listener: socket2::Socket,
+    _queue: Vec<socket2::Socket>,
+}
+
+#[cfg(target_os = "linux")]
+impl BlackHole {
+    pub(crate) fn new() -> Self {
+        use socket2::{Domain, Socket, Type};
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let wait_in_line = |_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            assert!(socket.connect(&address).is_err(), "it would block");
+            socket
+        };
+        let queue = (0..8).map(wait_in_line).collect();
+        Self { listener, _queue: queue }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap().as_socket().unwrap()
+    }
+}
+
+/// A port of this machine where nobody listens, and nobody will for as long as it is held.
+pub(crate) fn refused() -> (tokio::net::TcpSocket, SocketAddr) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
