@@ -5,6 +5,7 @@ mod support;
 use sockeye::{Client, HeaderValue, Resolve, Resolving, header};
 use sockeye_web::{BinaryType, ErrorName, Options, WebSocket};
 use support::{Log, answer, echo, field, open_with, opened, read_head, tcp};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 /// The serialized URL of a socket that is made and thrown away.
@@ -259,6 +260,30 @@ async fn bad_ports_are_blocked_when_asked() {
     }
 }
 
+#[tokio::test]
+async fn the_clients_proxy_is_used() {
+    let log = Log::default();
+    let proxy = tcp(async |mut stream| {
+        let connect = read_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let request = read_head(&mut stream).await;
+        answer(&mut stream, &request, "").await;
+        echo(stream).await;
+        (connect, request)
+    })
+    .await;
+    let mut options = Options::default();
+    let url: sockeye::Proxy = proxy.url.replace("ws://", "http://").parse().unwrap();
+    options.client = options.client.proxy(url);
+    let socket = open_with("ws://far.example/x", &[], options, &log).unwrap();
+    log.until("open").await;
+    socket.close(None, None).unwrap();
+    log.until("close true").await;
+    let (connect, request) = proxy.end().await;
+    assert!(connect.starts_with("CONNECT far.example:80 "), "{connect}");
+    assert!(request.starts_with("GET /x ") && field(&request, "Host") == Some("far.example"), "{request}");
+}
+
 /// Knows no name.
 #[derive(Debug)]
 struct NoNames;
@@ -280,15 +305,21 @@ async fn no_page_can_tell_why_it_was_not_opened() {
                         Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n";
     let mut urls = vec![refused, "ws://no-such-name.invalid/".to_owned()];
     let mut options = Options::default();
-    options.client = options.client.resolver(NoNames);
+    options.client = options.client.resolver(NoNames).proxy(None);
     for response in [status, redirect, wrong_accept, "SSH-2.0-OpenSSH_9\r\n", ""] {
         let server = tcp(async move |mut stream| {
             read_head(&mut stream).await;
-            tokio::io::AsyncWriteExt::write_all(&mut stream, response.as_bytes()).await.unwrap();
+            stream.write_all(response.as_bytes()).await.unwrap();
         })
         .await;
         urls.push(server.url);
     }
+    let not_tls = tcp(async |mut stream| {
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        support::read_end(&mut stream).await;
+    })
+    .await;
+    urls.push(not_tls.url.replace("ws://", "wss://"));
     for url in urls {
         let log = Log::default();
         let socket = open_with(&url, &[], options.clone(), &log).unwrap();
