@@ -89,6 +89,23 @@ async fn its_listeners_are_called() {
 }
 
 #[tokio::test]
+async fn both_events_of_a_failure_are_fired() {
+    // Between the two the state is CLOSED, and nobody holds a reference but the task itself.
+    for bytes in [b"".to_vec(), frame(TEXT, b"\xff")] {
+        let log = Log::default();
+        let server = opened(async move |mut stream| {
+            stream.write_all(&bytes).await.unwrap();
+            stream.shutdown().await.unwrap();
+            read_end(&mut stream).await;
+        })
+        .await;
+        drop(open(&server.url, &log));
+        assert_eq!(log.until("close").await, ["open 1", "error 3", "close false 1006 \"\" 3"]);
+        server.end().await;
+    }
+}
+
+#[tokio::test]
 async fn it_is_closed_when_the_last_listener_goes() {
     let log = Log::default();
     let server = opened(async |mut stream| {
@@ -220,7 +237,7 @@ async fn the_socket_that_a_handler_gets_is_a_reference_too() {
     .await;
     let log = Log::default();
     let told = log.clone();
-    drop(WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    drop(WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         let once = ListenerOptions { once: true, signal: None };
         socket.add_event_listener_with(EventType::Message, once, move |socket, _| {
             *keeper.lock().unwrap() = Some(socket.clone());

@@ -11,7 +11,7 @@ use support::{Log, echo, opened};
 async fn session(set_up: impl FnOnce(&WebSocket, &Log)) -> String {
     let log = Log::default();
     let server = opened(echo).await;
-    let socket = WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    let socket = WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         let ready = log.clone();
         socket.set_onopen(move |_| ready.add("ready"));
         set_up(socket, &log);
@@ -192,7 +192,7 @@ async fn listeners_and_what_they_hold_are_let_go_after_close() {
     let log = Log::default();
     let server = opened(echo).await;
     let held = Arc::new(());
-    let socket = WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    let socket = WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         log.listen(socket);
         let (own, held) = (socket.clone(), Arc::clone(&held));
         socket.add_event_listener(EventType::Message, move |_, _| drop((own.clone(), Arc::clone(&held))));

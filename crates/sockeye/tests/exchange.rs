@@ -97,6 +97,17 @@ async fn a_close_is_not_an_error_and_says_who_began() {
 }
 
 #[tokio::test]
+async fn a_close_may_have_no_code() {
+    let (mut client, mut server) = pair();
+    client.start_close_without_code().unwrap();
+    assert!(matches!(client.start_close_without_code(), Err(Error::Closed)));
+    let (ours, theirs) = tokio::join!(client.recv_event(), server.recv_event());
+    assert!(matches!((ours, theirs), (Ok(Some(Event::Close(None))), Ok(Some(Event::Close(None))))));
+    let info = server.close_info().unwrap();
+    assert!(info.code == 1005 && info.clean && info.initiator == Side::Peer);
+}
+
+#[tokio::test]
 async fn messages_are_delivered_after_our_close_until_the_peers() {
     let (mut client, mut server) = pair();
     server.send("before").await.unwrap();

@@ -96,7 +96,7 @@ pub(crate) fn open_with(
     options: Options,
     log: &Log,
 ) -> Result<WebSocket, DomException> {
-    WebSocket::with_options(url, protocols.iter().copied(), options, |socket| log.listen(socket))
+    WebSocket::with_options(url, protocols, options, |socket| log.listen(socket))
 }
 
 /// A server for one connection, on a port of its own, that follows a script.
