@@ -54,7 +54,6 @@ async fn listeners_are_called_in_the_order_in_which_they_were_added() {
 
 #[tokio::test]
 async fn a_handler_has_the_place_where_it_was_first_set() {
-    // HTML section 8.1.8.1: "set [..] even if it is subsequently set to another value, [..] the order remains"
     let calls = session(|socket, log| {
         socket.add_event_listener(EventType::Message, say(log, "a"));
         socket.set_handler(EventType::Message, say(log, "x"));

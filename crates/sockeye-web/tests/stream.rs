@@ -115,7 +115,7 @@ async fn each_way_to_close_sends_its_frame() {
     let ways: [(&str, Way, Vec<u8>); 9] = [
         ("close()", |stream, _| stream.close(WebSocketCloseInfo::default()).unwrap(), vec![]),
         ("close with a code", |stream, _| stream.close(info(1000, "")).unwrap(), close_payload(1000, "")),
-        // "If reason is not empty, but code is null, then set code to 1000"
+        // "If reason is non-empty, but code is not set, then set code to 1000"
         (
             "close with a reason",
             |stream, _| stream.close(info(None, "bye")).unwrap(),
