@@ -189,6 +189,10 @@ impl Driver {
                 return Poll::Ready(Err(self.closed()));
             }
             if self.has_room() {
+                // A transport that gives way when the task's turn is over would take nothing then, and nobody might ever call again.
+                if !coop::has_budget_remaining() {
+                    drop(ready!(coop::poll_proceed(cx)));
+                }
                 return Poll::Ready(Ok(()));
             }
             if self.poll_write(cx).is_ready() {

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use futures_util::stream;
 use sockeye::{
-    ApiMisuse, Bytes, Config, Error, Event, Message, MessageKind, ProtocolError, Timeout, WebSocket, pair,
-    pair_with,
+    ApiMisuse, Bytes, Config, Error, Event, Message, MessageKind, ProtocolError, WebSocket, pair, pair_with,
 };
 use support::{Trickle, open, open_as_configured, poll_once};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -256,7 +255,7 @@ async fn a_dead_peer_is_found_while_the_reader_has_nothing() {
     assert!(matches!(error, Error::Closed), "{error}");
     assert_eq!(begun.elapsed().as_secs(), 40);
     let error = server.recv().await.unwrap_err();
-    assert!(matches!(error, Error::Timeout(Timeout::Pong)), "{error}");
+    assert!(matches!(error, Error::PongTimeout(_)), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
