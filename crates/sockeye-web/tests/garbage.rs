@@ -5,23 +5,9 @@ mod support;
 use sockeye_web::{AbortController, EventType, ListenerOptions, Options, WebSocket};
 use support::{
     BINARY, CLOSE, EVENTS, Log, PING, PONG, TEXT, close_payload, frame, open, opened, read_end, read_frame,
-    read_head, soon, tcp,
+    read_head, soon, tcp, until_close,
 };
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-
-/// Reads up to the Close frame and answers it: the frames.
-async fn until_close(mut stream: TcpStream) -> Vec<(u8, Vec<u8>)> {
-    let mut frames = Vec::new();
-    loop {
-        let (opcode, payload) = read_frame(&mut stream).await;
-        frames.push((opcode, payload.clone()));
-        if opcode == CLOSE {
-            stream.write_all(&frame(CLOSE, &payload)).await.unwrap();
-            return frames;
-        }
-    }
-}
 
 /// A socket that is open, and with no listener.
 async fn open_bare(url: &str) -> WebSocket {

@@ -227,3 +227,16 @@ pub(crate) async fn echo(mut stream: TcpStream) {
         }
     }
 }
+
+/// Reads up to the Close frame and answers it: the frames.
+pub(crate) async fn until_close(mut stream: TcpStream) -> Vec<(u8, Vec<u8>)> {
+    let mut frames = Vec::new();
+    loop {
+        let (opcode, payload) = read_frame(&mut stream).await;
+        frames.push((opcode, payload.clone()));
+        if opcode == CLOSE {
+            stream.write_all(&frame(CLOSE, &payload)).await.unwrap();
+            return frames;
+        }
+    }
+}
