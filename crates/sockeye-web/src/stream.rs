@@ -12,7 +12,7 @@ use url::Url;
 use crate::abort::AbortSignal;
 use crate::algorithms::close_frame;
 use crate::connection::{self, Closed, Feedback, Owner};
-use crate::error::{DomException, ErrorName, Exception, WebSocketError, check_close};
+use crate::error::{DomException, ErrorName, Exception, WebSocketError, check_close, code_for};
 use crate::link::Link;
 use crate::object::target;
 use crate::options::Options;
@@ -214,8 +214,8 @@ impl WebSocketStream {
     pub fn close(&self, info: WebSocketCloseInfo) -> Result<(), DomException> {
         // "close(closeInfo)": "Close the WebSocket with this, code, and reason."
         let WebSocketCloseInfo { close_code, reason } = info;
-        let code = check_close(close_code, &reason)?;
-        self.shared().close(code, &reason);
+        check_close(close_code, &reason)?;
+        self.shared().close(code_for(close_code, &reason), &reason);
         Ok(())
     }
 
