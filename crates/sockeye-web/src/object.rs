@@ -55,8 +55,13 @@ pub(crate) fn target(url: &Url, protocols: &[&str], options: &Options) -> Target
     if let Some(origin) = &options.origin {
         client = client.origin(origin.clone());
     }
+    // Credentials stand in the URL, and no browser sends them in the opening handshake.
+    let mut bare = url.clone();
+    // They cannot fail on a URL with a host.
+    let _ = bare.set_username("");
+    let _ = bare.set_password(None);
     let is_blocked = options.block_bad_ports && is_bad_port(url);
-    Target { client, url: url.to_string(), has_protocols, is_blocked }
+    Target { client, url: bare.into(), has_protocols, is_blocked }
 }
 
 impl Shared {

@@ -189,7 +189,8 @@ impl WebSocket {
         Ok(socket)
     }
 
-    /// The URL that the connection is for, serialized, with credentials if there are any.
+    /// The URL that the connection is for, serialized, with credentials if there are any; these are not sent. To be sent, they are
+    /// [`basic_auth`](sockeye::Client::basic_auth) of [`Options::client`].
     pub fn url(&self) -> String {
         self.shared().url.to_string()
     }

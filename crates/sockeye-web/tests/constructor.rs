@@ -168,7 +168,7 @@ async fn subprotocols_origin_and_the_clients_fields_are_sent() {
 }
 
 #[tokio::test]
-async fn credentials_are_left_out_of_the_request_and_authorize_it() {
+async fn credentials_are_left_out_of_the_request() {
     let log = Log::default();
     let server = tcp(async move |mut stream| read_head(&mut stream).await).await;
     let url = server.url.replace("ws://", "ws://user:pass@") + "path";
@@ -176,8 +176,7 @@ async fn credentials_are_left_out_of_the_request_and_authorize_it() {
     assert_eq!(socket.url(), url);
     let request = server.end().await;
     assert!(request.starts_with("GET /path HTTP/1.1\r\n") && !request.contains("user"), "{request}");
-    let authorization = field(&request, "authorization").or(field(&request, "Authorization"));
-    assert_eq!(authorization, Some("Basic dXNlcjpwYXNz"));
+    assert!(!request.to_ascii_lowercase().contains("authorization"), "{request}");
     log.until("close").await;
 }
 
