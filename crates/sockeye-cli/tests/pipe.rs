@@ -379,3 +379,10 @@ fn the_request_is_as_the_flags_say() {
         assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
     }
 }
+
+#[test]
+fn cookies_are_one_field() {
+    let (url, server) = server(|mut stream| read_head(&mut stream));
+    run(&["connect", "-b", "a=b", "-b", "c=d; e=f", &url], "");
+    assert_eq!(field(&wait(&server), "Cookie"), Some("a=b; c=d; e=f"));
+}

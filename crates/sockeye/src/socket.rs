@@ -225,6 +225,15 @@ impl WebSocket {
         self.driver.start_close(Some(&CloseFrame::new(code, reason)?))
     }
 
+    /// Queues a Close frame without code and reason, which the peer sees as 1005; otherwise as [`start_close`](Self::start_close).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the closing handshake had begun already.
+    pub fn start_close_without_code(&mut self) -> Result<(), Error> {
+        self.driver.start_close(None)
+    }
+
     /// How the connection ended: who began, with which code and reason, and whether cleanly; `None` before.
     pub fn close_info(&self) -> Option<&CloseInfo> {
         self.driver.connection().close_info()
