@@ -168,7 +168,9 @@ impl Server {
             None => ended.await,
             Some(timeout) => drop(tokio::time::timeout(timeout + LAST_WORDS, ended).await),
         }
-        metrics.into_iter().for_each(|metrics| metrics.down(connections.len()));
+        if let Some(metrics) = metrics {
+            metrics.down(connections.len());
+        }
         connections.shutdown().await;
         Ok(())
     }

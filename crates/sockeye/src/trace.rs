@@ -13,7 +13,6 @@ use crate::metrics::Refused;
 
 /// A connection's span.
 #[derive(Clone, Default)]
-#[cfg_attr(not(feature = "tracing"), derive(Copy))]
 pub(crate) struct Span(#[cfg(feature = "tracing")] Option<tracing::Span>);
 
 #[cfg(feature = "tracing")]
@@ -74,13 +73,13 @@ impl Span {
         Self()
     }
 
-    pub(crate) fn is_enabled(self) -> bool {
+    pub(crate) fn is_enabled(&self) -> bool {
         false
     }
 
-    pub(crate) fn accepted(self, _: Option<&str>) {}
+    pub(crate) fn accepted(&self, _: Option<&str>) {}
 
-    pub(crate) fn closed(self, _: Option<&CloseInfo>, _: Option<&Error>) {}
+    pub(crate) fn closed(&self, _: Option<&CloseInfo>, _: Option<&Error>) {}
 
     pub(crate) fn within<F: Future>(self, future: F) -> F {
         future

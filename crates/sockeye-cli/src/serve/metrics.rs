@@ -1,4 +1,4 @@
-//! `/metrics`: what the library counts, in the text format of OpenMetrics, which Prometheus reads.
+//! `/metrics`: what the library counts, in the text format that Prometheus reads.
 
 use std::fmt;
 

@@ -85,11 +85,10 @@ impl Site {
             }
             "/" => self.page(host),
             ECHO => how_to_connect(host.unwrap_or("HOST")),
-            "/healthz" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" if *self.stopped.borrow() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "The server is going down.\n".into())
             }
-            "/readyz" => text(StatusCode::OK, "ok\n".into()),
+            "/healthz" | "/readyz" => text(StatusCode::OK, "ok\n".into()),
             "/metrics" => self.metrics(request.headers()),
             _ => text(StatusCode::NOT_FOUND, NOT_FOUND.into()),
         }
