@@ -61,6 +61,8 @@ mod socket;
 mod split;
 mod tls;
 mod transport;
+#[cfg(feature = "hyper")]
+mod upgrade;
 
 pub use sockeye_proto::handshake::{Answer, Extension, Request};
 pub use sockeye_proto::{
@@ -83,6 +85,8 @@ pub use server::Server;
 pub use socket::WebSocket;
 pub use split::{Receiver, Sender};
 pub use tls::{CertificateProblem, PemError, Tls, TlsError, TlsInfo};
+#[cfg(feature = "hyper")]
+pub use upgrade::{UpgradeError, Upgrading, WebSocketUpgrade, asks_for_websocket, upgrade};
 
 pub use rustls;
 
