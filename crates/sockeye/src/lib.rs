@@ -31,6 +31,7 @@
 //! - [`connect`], [`Client`]: open a connection, to `ws://` or `wss://`; [`Tls`], [`Proxy`], [`Tcp`] for the way there; [`Client::reconnecting`]: one after
 //!   the other.
 //! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
+//! - On hyper and axum, with the features `hyper` and `axum`: `upgrade` and `WebSocketUpgrade`.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
 //! - [`Prepared`]: a message for many connections, compressed once.
 //! - [`pair()`]: two WebSockets joined in memory, for tests.
@@ -94,3 +95,8 @@ pub use rustls;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Those for who comes from another library.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/migrating.md")]
+struct Migrating;

@@ -282,8 +282,8 @@ impl Accepted {
 ///
 /// # Errors
 ///
-/// [`Error::Open`] if the server did not hand the connection over, which may have been lost, or not within
-/// [`Config::upgrade_timeout`].
+/// [`Error::Open`] if the server did not hand the connection over, which may have been lost, or not in time ([`Config::open_timeout`],
+/// [`Config::upgrade_timeout`]).
 #[must_use = "the connection is closed if nobody waits for it"]
 pub struct Upgrading(Pin<Box<dyn Future<Output = Result<WebSocket, Error>> + Send>>);
 

@@ -97,7 +97,7 @@ async fn what_comes_with_the_handshake_is_not_lost() {
         bytes.extend([0x82, 0xff]);
         bytes.extend((LENGTH as u64).to_be_bytes());
         bytes.extend([0; 4]);
-        bytes.extend((0..LENGTH).map(|i| (i % 251) as u8));
+        bytes.extend((0..=250).cycle().take(LENGTH));
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(&bytes).await.unwrap();
         let mut head = Vec::new();

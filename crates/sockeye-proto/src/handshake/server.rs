@@ -239,13 +239,14 @@ impl Request {
     /// # Errors
     ///
     /// [`HandshakeError::Misuse`] as with `accept`.
+    #[expect(clippy::missing_panics_doc, reason = "tokens and base64 are values of header fields")]
     pub fn accept_response(&self, answer: &Answer) -> Result<Response<()>, HandshakeError> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         headers.extend(answer.headers.clone());
         for (name, value) in self.accept_fields(answer)? {
-            let value = HeaderValue::try_from(value).expect("tokens, and what was a header field's value");
+            let value = HeaderValue::try_from(value).expect("a token or base64");
             headers.insert(name, value);
         }
         Ok(response)
