@@ -191,8 +191,9 @@ impl WebSocketUpgrade {
             Err(error) => return error.into_response(),
         };
         tokio::spawn(async move {
-            if let Ok(ws) = upgrading.await {
-                drop(handler(ws).await);
+            // Boxed, or the task would keep room for a WebSocket beside the one in the handler's future, for as long as that lives.
+            if let Ok(handling) = upgrading.await.map(|ws| Box::pin(handler(ws))) {
+                drop(handling.await);
             }
         });
         response

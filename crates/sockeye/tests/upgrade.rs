@@ -2,6 +2,9 @@
 
 mod support;
 
+#[path = "support/certificates.rs"]
+mod certificates;
+
 #[path = "../examples/axum_server.rs"]
 #[allow(dead_code, reason = "main is not run here")]
 mod axum_server;
@@ -18,11 +21,14 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use certificates::Ca;
 use hyper::ext::Protocol;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use sockeye::{
-    Answer, Client, Config, Error, HeaderMap, HeaderValue, OpenCause, Phase, StatusCode, UpgradeError,
+    Answer, Client, Config, Error, HeaderMap, HeaderValue, OpenCause, Phase, StatusCode, Tls, UpgradeError,
     Upgrading, WebSocket, WebSocketUpgrade, connect, header,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -226,6 +232,32 @@ async fn any_service_of_tower_can_upgrade() {
 }
 
 #[tokio::test]
+async fn by_tls_and_a_server_of_any_version() {
+    let ca = Ca::new("upgrade");
+    let address = certificates::serve(ca.issue(&["127.0.0.1"]).server(), |stream| async {
+        let service = service_fn(|mut request| {
+            let upgrade = sockeye::upgrade(&mut request).unwrap();
+            let response: Response = upgrade.on_upgrade(async |mut ws| {
+                while let Ok(Some(message)) = ws.recv().await {
+                    ws.send(message).await.unwrap();
+                }
+            });
+            std::future::ready(Ok::<_, Infallible>(response))
+        });
+        let builder = auto::Builder::new(TokioExecutor::new());
+        builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await.unwrap();
+    })
+    .await;
+    let client = Client::new().tls(Tls::default().only_ca_pem(ca.pem.as_bytes()).unwrap());
+    let mut ws = client.connect(&format!("wss://{address}/")).await.unwrap();
+    for message in [vec![7; 1], vec![7; 1 << 20]] {
+        ws.send(message.clone()).await.unwrap();
+        assert!(ws.recv().await.unwrap().unwrap().as_bytes() == message);
+    }
+    assert!(ws.close(1000, "").await.unwrap().clean);
+}
+
+#[tokio::test]
 async fn the_answer_can_be_the_callers_and_the_task_too() {
     let (sender, mut upgrading) = mpsc::unbounded_channel::<Upgrading>();
     let accept = any(async move |upgrade: WebSocketUpgrade| {
@@ -250,7 +282,7 @@ async fn the_answer_can_be_the_callers_and_the_task_too() {
 async fn whoever_waits_is_told_that_there_will_be_no_websocket() {
     let (listener, address) = listen().await;
     let (sender, mut upgrading) = mpsc::unbounded_channel::<Upgrading>();
-    let service = hyper::service::service_fn(move |mut request| {
+    let service = service_fn(move |mut request| {
         let (response, upgrading) = sockeye::upgrade(&mut request).unwrap().accept::<String>().unwrap();
         sender.send(upgrading).unwrap();
         std::future::ready(Ok::<_, Infallible>(response))
