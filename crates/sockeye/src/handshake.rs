@@ -56,6 +56,7 @@ impl Handshake {
         answer: Answer,
         timings: Timings,
         peer_addr: Option<SocketAddr>,
+        tls: Option<TlsInfo>,
     ) -> Self {
         let resource_name = match request.query() {
             None => request.path().to_owned(),
@@ -68,7 +69,7 @@ impl Handshake {
             extensions: answer.extensions,
             timings,
             peer_addr,
-            tls: None,
+            tls,
         }
     }
 }

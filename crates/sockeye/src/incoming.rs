@@ -260,7 +260,7 @@ impl Parts {
         opening.renew(&policy.config);
         let writing = async { Ok(write(&mut transport, &response).await?) };
         opening.phase(Phase::Upgrade, policy.config.upgrade_timeout, writing).await?;
-        let handshake = Handshake::accepted(&request, answer, opening.timings(), peer);
+        let handshake = Handshake::accepted(&request, answer, opening.timings(), peer, None);
         Ok(WebSocket::new(transport, Role::Server, policy.config, input, handshake, deflate, member))
     }
 }

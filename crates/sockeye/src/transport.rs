@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
-use tokio_rustls::{client::TlsStream, server};
+use tokio_rustls::client::TlsStream;
 
 /// Any other byte stream.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -23,7 +23,7 @@ pub(crate) enum Transport {
     Unix(UnixStream),
     Tls(Box<TlsStream<Transport>>),
     /// TLS over TCP that somebody else has accepted.
-    TlsAccepted(Box<server::TlsStream<TcpStream>>),
+    TlsAccepted(Box<tokio_rustls::server::TlsStream<TcpStream>>),
     Other(Box<dyn Stream>),
     /// What is left where a stream was taken away: nothing to read, nowhere to write.
     Gone,
@@ -40,7 +40,7 @@ impl Transport {
         if let Some(unix) = take::<UnixStream>(&mut stream) {
             return Self::Unix(unix);
         }
-        if let Some(tls) = take::<server::TlsStream<TcpStream>>(&mut stream) {
+        if let Some(tls) = take::<tokio_rustls::server::TlsStream<TcpStream>>(&mut stream) {
             set_up(tls.get_ref().0, true);
             return Self::TlsAccepted(Box::new(tls));
         }

@@ -274,7 +274,8 @@ impl Accepted {
         let waiting = async { on_upgrade.await.map_err(OpenCause::Upgrade) };
         let upgraded = opening.phase(Phase::Upgrade, config.upgrade_timeout, waiting).await?;
         let (transport, input) = unwrap(upgraded);
-        let handshake = Handshake::accepted(&request, answer, opening.timings(), transport.peer_addr());
+        let (timings, peer_addr) = (opening.timings(), transport.peer_addr());
+        let handshake = Handshake::accepted(&request, answer, timings, peer_addr, None);
         Ok(WebSocket::new(transport, Role::Server, config, input, handshake, deflate, None))
     }
 }
