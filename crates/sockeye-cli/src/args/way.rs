@@ -27,9 +27,9 @@ pub(super) struct Way {
         conflicts_with = "user"
     )]
     oauth2_bearer: Option<String>,
-    /// Sends cookies, as 'a=b; c=d'
+    /// Sends cookies, as 'a=b; c=d', repeatable
     #[arg(short = 'b', long, value_name = "DATA", value_parser = header_value, hide_short_help = true, help_heading = "Who it is")]
-    cookie: Option<HeaderValue>,
+    cookie: Vec<HeaderValue>,
     /// Follows redirects, but not from wss to ws
     #[arg(short = 'L', long, hide_short_help = true, help_heading = "Redirects")]
     location: bool,
@@ -141,7 +141,11 @@ impl Way {
         if let Some(token) = &self.oauth2_bearer {
             client = client.bearer_auth(token).map_err(|_| "the bearer token holds a control character")?;
         }
-        if let Some(cookies) = self.cookie {
+        // RFC 6265 section 5.4: "the user agent MUST NOT attach more than one Cookie header field."
+        let cookies: Vec<_> = self.cookie.iter().map(HeaderValue::as_bytes).collect();
+        if let Some(cookies) =
+            HeaderValue::from_bytes(&cookies.join(&b"; "[..])).ok().filter(|all| !all.is_empty())
+        {
             client = client.header(header::COOKIE, cookies);
         }
         if self.location {
