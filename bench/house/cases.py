@@ -6,6 +6,7 @@ SERVERS = [
     "floor",
     "sockeye",
     "sockeye-mt",
+    "sockeye-axum",
     "tungstenite",
     "fastwebsockets",
     "tokio-websockets",
@@ -91,4 +92,4 @@ AIMS = {
     "c16-i16-1KiB-text": 1.10,
 }
 AIM_IDLE_BYTES = 1280
-OURS = ("floor", "sockeye", "sockeye-mt")
+OURS = ("floor", "sockeye", "sockeye-mt", "sockeye-axum")

@@ -1,7 +1,7 @@
 //! What can go wrong, by blame: the peer, the opening handshake, the caller, the clock.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use crate::{CloseCode, handshake};
 
@@ -280,11 +280,29 @@ impl HandshakeError {
     ///
     /// A [misuse](Self::Misuse) is told to the peer as a bare 500. For what only a client meets nothing is written.
     pub fn respond(&self, output: &mut BytesMut) {
-        if matches!(self, Self::Refused(_)) {
-            return;
+        if let Some(response) = self.response() {
+            handshake::write_response(
+                response.status(),
+                response.headers(),
+                response.body().as_bytes(),
+                output,
+            );
         }
-        let Some(status) = self.status() else { return };
-        let mut headers = HeaderMap::new();
+    }
+
+    /// The response that [`respond`](Self::respond) writes, for an HTTP server to send: less `Content-Length` and `Connection`. `None`
+    /// for what only a client meets.
+    pub fn response(&self) -> Option<Response<String>> {
+        if matches!(self, Self::Refused(_)) {
+            return None;
+        }
+        let status = self.status()?;
+        let mut response = Response::new(match self {
+            Self::Misuse(_) => "internal server error\n".to_owned(),
+            error => format!("{error}\n"),
+        });
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         match status {
@@ -302,11 +320,7 @@ impl HandshakeError {
             }
             _ => {}
         }
-        let body = match self {
-            Self::Misuse(_) => "internal server error\n".to_owned(),
-            error => format!("{error}\n"),
-        };
-        handshake::write_response(status, &headers, body.as_bytes(), output);
+        Some(response)
     }
 }
 

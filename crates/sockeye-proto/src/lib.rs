@@ -39,7 +39,7 @@ mod url;
 mod utf8;
 
 pub use bytes::{Bytes, BytesMut};
-pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 pub use close::{CloseCode, CloseFrame, CloseInfo, Side};
 pub use config::Config;

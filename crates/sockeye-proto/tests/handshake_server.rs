@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sockeye_proto::handshake::{Answer, Extension, Head, Parameter, Request, ServerHandshake, reject};
 use sockeye_proto::{
     BytesMut, Config, HandshakeError, HandshakeMisuse, HeaderMap, HeaderName, HeaderValue, Method,
-    StatusCode, header,
+    StatusCode, Version, header,
 };
 
 /// RFC 6455 section 1.2
@@ -579,4 +579,52 @@ fn the_client_hangs_up() {
     let mut handshake = ServerHandshake::new(&Config::default(), now);
     assert!(handshake.receive(&mut BytesMut::from("GET /"), now).unwrap().is_none());
     assert_eq!(handshake.receive_end(), HandshakeError::Truncated);
+}
+
+#[test]
+fn a_request_that_an_http_server_has_read_is_held_to_the_same_rules() {
+    let of_server = |text: &str| {
+        let head = read(text)?;
+        let uri = head.target.parse().map_err(|_| HandshakeError::Target(head.target.clone()))?;
+        Request::new(Head::new(head.method, &uri, head.version, head.headers)?)
+    };
+    let absolute = RFC.replace("/chat", "http://other.example:81?a=1");
+    for good in [RFC, &absolute] {
+        let (direct, indirect) = (request(good).unwrap(), of_server(good).unwrap());
+        assert_eq!(
+            (direct.host(), direct.path(), direct.query()),
+            (indirect.host(), indirect.path(), indirect.query())
+        );
+        let answer = Answer {
+            subprotocol: Some("chat".into()),
+            headers: HeaderMap::from_iter([(header::SERVER, HeaderValue::from_static("test"))]),
+            ..Answer::default()
+        };
+        let mut written = BytesMut::new();
+        direct.accept(&answer, &mut written).unwrap();
+        let response = indirect.accept_response(&answer).unwrap();
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        let written = String::from_utf8(written.to_vec()).unwrap().to_lowercase();
+        assert_eq!(written.lines().count(), 1 + response.headers().len() + 1, "{written}");
+        for (name, value) in response.headers() {
+            let line = format!("\r\n{name}: {}\r\n", value.to_str().unwrap().to_lowercase());
+            assert!(written.contains(&line), "{line} in {written}");
+        }
+    }
+    for (name, bad) in [
+        ("method", RFC.replace("GET", "POST")),
+        ("key", RFC.replace("dGhl", "!")),
+        ("no host", RFC.replace("Host", "Ghost")),
+        ("version", RFC.replace("Version: 13", "Version: 8")),
+        ("body", RFC.replace("Origin: http://example.com", "Content-Length: 1")),
+        ("target", RFC.replace("/chat", "*")),
+    ] {
+        assert_eq!(of_server(&bad).unwrap_err(), request(&bad).unwrap_err(), "{name}");
+    }
+    let beyond_ascii = "/\u{e9}".parse().unwrap();
+    let head = Head::new(Method::GET, &beyond_ascii, Version::HTTP_11, HeaderMap::new());
+    assert_eq!(head.unwrap_err(), HandshakeError::Target("/\u{e9}".into()));
+    let head = Head::new(Method::CONNECT, &"/chat".parse().unwrap(), Version::HTTP_2, HeaderMap::new());
+    let error = Request::new(head.unwrap()).unwrap_err();
+    assert_eq!(error.status(), Some(StatusCode::HTTP_VERSION_NOT_SUPPORTED), "{error}");
 }

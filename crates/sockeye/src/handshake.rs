@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
-use sockeye_proto::HeaderMap;
-use sockeye_proto::handshake::Extension;
+use sockeye_proto::handshake::{Answer, Extension, Request};
+use sockeye_proto::{Config, Deflate, HandshakeMisuse, HeaderMap, PerMessageDeflate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -49,6 +49,51 @@ impl Handshake {
             tls: None,
         }
     }
+
+    /// That of a request that was accepted by this answer.
+    pub(crate) fn accepted(
+        request: &Request,
+        answer: Answer,
+        timings: Timings,
+        peer_addr: Option<SocketAddr>,
+        tls: Option<TlsInfo>,
+    ) -> Self {
+        let resource_name = match request.query() {
+            None => request.path().to_owned(),
+            Some(query) => format!("{}?{query}", request.path()),
+        };
+        Self {
+            resource_name,
+            headers: request.headers().clone(),
+            subprotocol: answer.subprotocol,
+            extensions: answer.extensions,
+            timings,
+            peer_addr,
+            tls,
+        }
+    }
+}
+
+/// The first subprotocol offered that is among `supported` (RFC 6455 section 4.2.2).
+pub(crate) fn choose_subprotocol(request: &Request, supported: &[impl AsRef<str>]) -> Option<String> {
+    let mut offered = request.subprotocols().iter();
+    offered.find(|offered| supported.iter().any(|name| name.as_ref() == **offered)).cloned()
+}
+
+/// Adds to a server's answer the extensions that the library negotiates.
+pub(crate) fn agree(
+    config: &Config,
+    request: &Request,
+    answer: &mut Answer,
+) -> Result<Option<PerMessageDeflate>, HandshakeMisuse> {
+    if answer.extensions.iter().any(|extension| extension.name == Deflate::NAME) {
+        return Err(HandshakeMisuse::OwnedExtension(Deflate::NAME));
+    }
+    let offered = config.deflate.as_ref().and_then(|deflate| deflate.answer(request.extensions()));
+    Ok(offered.map(|(response, agreed)| {
+        answer.extensions.push(response);
+        agreed
+    }))
 }
 
 /// Reads some more of the handshake: false at the end of the bytes.

@@ -9,15 +9,13 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use sockeye_proto::handshake::{self, Answer, Head, Request, ServerHandshake};
-use sockeye_proto::{
-    Config, Deflate, HandshakeError, HandshakeMisuse, HeaderMap, HeaderValue, Role, StatusCode, header,
-};
+use sockeye_proto::{Config, HandshakeError, HeaderMap, HeaderValue, Role, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use crate::drain::Member;
 use crate::error::Error;
-use crate::handshake::{Handshake, read_more, write};
+use crate::handshake::{Handshake, agree, choose_subprotocol, read_more, write};
 use crate::meter::Meter;
 use crate::metrics::{Metrics, Refused};
 use crate::opening::{OpenCause, Opening, Phase};
@@ -236,8 +234,7 @@ impl Incoming {
     /// Accepts with the first subprotocol the client offered that is among `supported`, or with none
     /// (RFC 6455 section 4.2.2).
     pub async fn accept_subprotocol(self, supported: &[&str]) -> Result<WebSocket, Error> {
-        let mut offered = self.0.request.subprotocols().iter();
-        let subprotocol = offered.find(|name| supported.contains(&name.as_str())).cloned();
+        let subprotocol = choose_subprotocol(&self.0.request, supported);
         let answer = Answer { subprotocol, ..Answer::default() };
         Box::pin(self.0.accept(answer)).await
     }
@@ -286,14 +283,10 @@ impl Incoming {
 impl Parts {
     async fn accept(self: Box<Self>, mut answer: Answer) -> Result<WebSocket, Error> {
         let Self { mut transport, input, request, mut opening, peer, policy, member, span } = *self;
-        if answer.extensions.iter().any(|extension| extension.name == Deflate::NAME) {
-            return Err(opening.fail(Phase::Upgrade, HandshakeMisuse::OwnedExtension(Deflate::NAME)));
-        }
-        let offered = policy.config.deflate.as_ref().and_then(|deflate| deflate.answer(request.extensions()));
-        let deflate = offered.map(|(response, agreed)| {
-            answer.extensions.push(response);
-            agreed
-        });
+        let deflate = match agree(&policy.config, &request, &mut answer) {
+            Ok(deflate) => deflate,
+            Err(misuse) => return Err(opening.fail(Phase::Upgrade, misuse)),
+        };
         let mut response = BytesMut::new();
         if let Err(error) = request.accept(&answer, &mut response) {
             return Err(opening.fail(Phase::Upgrade, error));
@@ -307,19 +300,7 @@ impl Parts {
         }
         span.accepted(answer.subprotocol.as_deref());
         let meter = Meter::new(policy.metrics, span);
-        let resource_name = match request.query() {
-            None => request.path().to_owned(),
-            Some(query) => format!("{}?{query}", request.path()),
-        };
-        let handshake = Handshake {
-            resource_name,
-            headers: request.headers().clone(),
-            subprotocol: answer.subprotocol,
-            extensions: answer.extensions,
-            timings: opening.timings(),
-            peer_addr: peer,
-            tls: None,
-        };
+        let handshake = Handshake::accepted(&request, answer, opening.timings(), peer, None);
         let ws = WebSocket::new(transport, Role::Server, policy.config, input, handshake, deflate, member);
         Ok(ws.with_meter(meter))
     }

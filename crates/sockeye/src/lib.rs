@@ -31,6 +31,7 @@
 //! - [`connect`], [`Client`]: open a connection, to `ws://` or `wss://`; [`Tls`], [`Proxy`], [`Tcp`] for the way there; [`Client::reconnecting`]: one after
 //!   the other.
 //! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
+//! - On hyper and axum, with the features `hyper` and `axum`: `upgrade` and `WebSocketUpgrade`.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
 //! - [`Sender::queued`], [`SlowConsumer`]: messages for peers that may read too slowly, offered without waiting.
 //! - [`Metrics`]: what a server's connections do, in figures.
@@ -90,6 +91,8 @@ mod split;
 mod tls;
 mod trace;
 mod transport;
+#[cfg(feature = "hyper")]
+mod upgrade;
 
 pub use sockeye_proto::handshake::{Answer, Extension, Request};
 pub use sockeye_proto::{
@@ -113,6 +116,8 @@ pub use server::Server;
 pub use socket::WebSocket;
 pub use split::{MessageWriter, Offered, QueueCounters, QueuedSender, Receiver, Sender, SlowConsumer};
 pub use tls::{CertificateProblem, PemError, Tls, TlsError, TlsInfo};
+#[cfg(feature = "hyper")]
+pub use upgrade::{UpgradeError, Upgrading, WebSocketUpgrade, asks_for_websocket, upgrade};
 
 pub use rustls;
 
@@ -120,3 +125,8 @@ pub use rustls;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Those for who comes from another library.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/migrating.md")]
+struct Migrating;

@@ -128,6 +128,10 @@ pub enum OpenCause {
     /// TLS failed.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The HTTP server that had the connection did not hand it over, most often because it was lost before the answer was sent.
+    #[cfg(feature = "hyper")]
+    #[error("the HTTP server did not hand the connection over: {0}")]
+    Upgrade(#[source] hyper::Error),
 }
 
 impl From<io::Error> for OpenCause {

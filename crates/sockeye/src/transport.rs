@@ -22,6 +22,8 @@ pub(crate) enum Transport {
     #[cfg(unix)]
     Unix(UnixStream),
     Tls(Box<TlsStream<Transport>>),
+    /// TLS over TCP that somebody else has accepted.
+    TlsAccepted(Box<tokio_rustls::server::TlsStream<TcpStream>>),
     Other(Box<dyn Stream>),
     /// What is left where a stream was taken away: nothing to read, nowhere to write.
     Gone,
@@ -38,20 +40,39 @@ impl Transport {
         if let Some(unix) = take::<UnixStream>(&mut stream) {
             return Self::Unix(unix);
         }
+        if let Some(tls) = take::<tokio_rustls::server::TlsStream<TcpStream>>(&mut stream) {
+            set_up(tls.get_ref().0, true);
+            return Self::TlsAccepted(Box::new(tls));
+        }
         Self::Other(Box::new(stream.expect("nobody took it")))
     }
 
     /// A TCP connection, with Nagle's algorithm on or off.
-    ///
-    /// Keeps the system from holding megabytes that it has not sent yet: on a slow link a keepalive ping would wait behind them
-    /// for longer than its answer may take, and a close or a reply likewise.
     pub(crate) fn tcp(stream: TcpStream, nodelay: bool) -> Self {
-        // They fail only on a connection that is gone already, which the first read tells.
-        let _ = stream.set_nodelay(nodelay);
-        #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
-        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
+        set_up(&stream, nodelay);
         Self::Tcp(stream)
     }
+
+    /// The peer's address, if it is known.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn peer_addr(&self) -> Option<std::net::SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::TlsAccepted(stream) => stream.get_ref().0.peer_addr().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Sets what every TCP connection is to have.
+///
+/// Keeps the system from holding megabytes that it has not sent yet: on a slow link a keepalive ping would wait behind them
+/// for longer than its answer may take, and a close or a reply likewise.
+fn set_up(stream: &TcpStream, nodelay: bool) {
+    // They fail only on a connection that is gone already, which the first read tells.
+    let _ = stream.set_nodelay(nodelay);
+    #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
 }
 
 /// How many bytes the system may hold that it has not sent yet.
@@ -85,6 +106,10 @@ macro_rules! on_stream {
                 $call
             }
             Transport::Tls(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Transport::TlsAccepted(stream) => {
                 let $stream = Pin::new(stream);
                 $call
             }
@@ -125,6 +150,7 @@ impl AsyncWrite for Transport {
             #[cfg(unix)]
             Self::Unix(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::TlsAccepted(stream) => stream.is_write_vectored(),
             Self::Other(stream) => stream.is_write_vectored(),
             Self::Gone => false,
         }

@@ -165,11 +165,17 @@ fn parse_request_line(line: &[u8]) -> Result<RequestLine, HandshakeError> {
         return Err(EXPECTED);
     };
     let method = Method::from_bytes(method).map_err(|_| EXPECTED)?;
+    check_target(target)?;
+    let target = target.iter().copied().map(char::from).collect();
+    Ok(RequestLine { method, target, version: parse_version(version)? })
+}
+
+/// Whether it may be a request target: printable ASCII.
+pub(super) fn check_target(target: &[u8]) -> Result<(), HandshakeError> {
     if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
         return Err(HandshakeError::Target(found(target)));
     }
-    let target = target.iter().copied().map(char::from).collect();
-    Ok(RequestLine { method, target, version: parse_version(version)? })
+    Ok(())
 }
 
 fn parse_status_line(line: &[u8]) -> Result<StatusLine, HandshakeError> {

@@ -44,6 +44,7 @@ mod http1;
 mod negotiate;
 mod refusal;
 mod server;
+mod target;
 mod tunnel;
 
 use base64::Engine;
@@ -55,7 +56,7 @@ use crate::error::{HandshakeError, HandshakeMisuse};
 
 pub use client::{ClientHandshake, Offer, Response};
 pub use negotiate::{Extension, Parameter, has_token, parse_extensions, parse_subprotocols};
-pub use server::{Answer, Head, Request, ServerHandshake, reject};
+pub use server::{Answer, Head, Request, ServerHandshake, asks_for_websocket, reject};
 pub use tunnel::TunnelHandshake;
 
 pub(crate) use http1::write_response;

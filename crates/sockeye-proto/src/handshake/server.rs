@@ -1,18 +1,20 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2).
 
-use std::net::Ipv6Addr;
 use std::time::Instant;
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, Version, header};
 
-use super::http1::{HeadReader, RequestLine, put_field, put_fields, put_status_line, write_response};
+use super::http1::{
+    HeadReader, RequestLine, check_target, put_field, put_fields, put_status_line, write_response,
+};
 use super::negotiate::{Extension, has_token, parse_extensions, parse_subprotocols};
+use super::target::parse_target;
 use super::{
-    ACCEPT, CONNECTION, EXTENSIONS, HOST, KEY, ORIGIN, PROTOCOL, UPGRADE, VERSION, accept_key, at_most_one,
+    ACCEPT, CONNECTION, EXTENSIONS, KEY, ORIGIN, PROTOCOL, UPGRADE, VERSION, accept_key, at_most_one,
     check_connection, check_owned, exactly_one, found, found_in,
 };
 use crate::config::Config;
@@ -33,11 +35,11 @@ pub struct Head {
     pub method: Method,
     /// The request target as it came; printable ASCII, and nothing more is known of it.
     pub target: String,
-    /// The version: HTTP/1.0 or HTTP/1.1.
+    /// The version: HTTP/1.0 or HTTP/1.1, or whatever an HTTP server has read.
     pub version: Version,
     /// The header fields.
     pub headers: HeaderMap,
-    /// The head as it came, so that a plain request can be handed on to an HTTP server.
+    /// The head as it came, so that a plain request can be handed on to an HTTP server; empty if it came from one.
     pub bytes: Bytes,
 }
 
@@ -101,11 +103,32 @@ impl ServerHandshake {
 }
 
 impl Head {
+    /// The head of a request that an HTTP server has read. A fragment of the target is not seen: [`Uri`] leaves it out.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::Target`] if the target is not printable ASCII.
+    pub fn new(
+        method: Method,
+        uri: &Uri,
+        version: Version,
+        headers: HeaderMap,
+    ) -> Result<Self, HandshakeError> {
+        let target = uri.to_string();
+        check_target(target.as_bytes())?;
+        Ok(Self { method, target, version, headers, bytes: Bytes::new() })
+    }
+
     /// Whether the request asks for the WebSocket protocol, well or badly; if not, it is one for an HTTP server.
     pub fn asks_for_websocket(&self) -> bool {
-        // RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request."
-        self.version == Version::HTTP_11 && has_token(&self.headers, UPGRADE, "websocket")
+        asks_for_websocket(self.version, &self.headers)
     }
+}
+
+/// Whether a request asks for the WebSocket protocol, well or badly; if not, it is one for an HTTP server.
+pub fn asks_for_websocket(version: Version, headers: &HeaderMap) -> bool {
+    // RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request."
+    version == Version::HTTP_11 && has_token(headers, UPGRADE, "websocket")
 }
 
 impl Request {
@@ -116,12 +139,13 @@ impl Request {
     /// The first rule that is broken; [`respond`](HandshakeError::respond) tells the client.
     pub fn new(head: Head) -> Result<Self, HandshakeError> {
         let Head { method, target, version, headers, .. } = head;
-        // RFC 6455 section 4.2.1: "An HTTP/1.1 or higher GET request"
-        if method != Method::GET {
-            return Err(HandshakeError::Method(method));
-        }
+        // RFC 6455 section 4.2.1: "An HTTP/1.1 or higher GET request"; in HTTP/2 and HTTP/3 it is another request, with another
+        // method (RFC 8441, RFC 9220).
         if version != Version::HTTP_11 {
             return Err(HandshakeError::HttpVersion(format!("{version:?}")));
+        }
+        if method != Method::GET {
+            return Err(HandshakeError::Method(method));
         }
         check_no_body(&headers)?;
         let (host, resource_name) = parse_target(&target, &headers)?;
@@ -200,6 +224,39 @@ impl Request {
     ///
     /// [`HandshakeError::Misuse`], with nothing written, if the answer breaks the rules that [`Answer`] names.
     pub fn accept(&self, answer: &Answer, output: &mut BytesMut) -> Result<(), HandshakeError> {
+        let fields = self.accept_fields(answer)?;
+        put_status_line(output, StatusCode::SWITCHING_PROTOCOLS);
+        for (name, value) in fields {
+            put_field(output, name, value);
+        }
+        put_fields(output, &answer.headers);
+        output.put_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// The response that [`accept`](Self::accept) writes, for an HTTP server to send.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::Misuse`] as with `accept`.
+    #[expect(clippy::missing_panics_doc, reason = "tokens and base64 are values of header fields")]
+    pub fn accept_response(&self, answer: &Answer) -> Result<Response<()>, HandshakeError> {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.extend(answer.headers.clone());
+        for (name, value) in self.accept_fields(answer)? {
+            let value = HeaderValue::try_from(value).expect("a token or base64");
+            headers.insert(name, value);
+        }
+        Ok(response)
+    }
+
+    /// The header fields that complete the opening handshake, less the answer's own.
+    fn accept_fields(
+        &self,
+        answer: &Answer,
+    ) -> Result<impl Iterator<Item = (&'static str, String)> + use<>, HandshakeError> {
         // RFC 6455 section 4.2.2: "The value chosen MUST be derived from the client's handshake, specifically by selecting one
         // of the values from the |Sec-WebSocket-Protocol| field"
         if let Some(subprotocol) = answer.subprotocol.as_ref().filter(|one| !self.subprotocols.contains(one))
@@ -215,20 +272,15 @@ impl Request {
         }
         check_owned(&answer.headers)?;
 
-        put_status_line(output, StatusCode::SWITCHING_PROTOCOLS);
-        put_field(output, UPGRADE, "websocket");
-        put_field(output, CONNECTION, "Upgrade");
-        put_field(output, ACCEPT, accept_key(&self.key));
-        if let Some(subprotocol) = &answer.subprotocol {
-            put_field(output, PROTOCOL, subprotocol);
-        }
-        if !answer.extensions.is_empty() {
-            let extensions: Vec<_> = answer.extensions.iter().map(ToString::to_string).collect();
-            put_field(output, EXTENSIONS, extensions.join(", "));
-        }
-        put_fields(output, &answer.headers);
-        output.put_slice(b"\r\n");
-        Ok(())
+        let extensions: Vec<_> = answer.extensions.iter().map(ToString::to_string).collect();
+        let always = [
+            (UPGRADE, "websocket".to_owned()),
+            (CONNECTION, "Upgrade".to_owned()),
+            (ACCEPT, accept_key(&self.key)),
+        ];
+        let subprotocol = answer.subprotocol.clone().map(|name| (PROTOCOL, name));
+        let extensions = (!extensions.is_empty()).then(|| (EXTENSIONS, extensions.join(", ")));
+        Ok(always.into_iter().chain(subprotocol).chain(extensions))
     }
 }
 
@@ -271,71 +323,6 @@ fn check_no_body(headers: &HeaderMap) -> Result<(), HandshakeError> {
     Ok(())
 }
 
-/// The authority and the resource name asked for.
-fn parse_target(target: &str, headers: &HeaderMap) -> Result<(String, String), HandshakeError> {
-    // RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that
-    // lacks a Host header field and to any request message that contains more than one Host header field line or a Host header
-    // field with an invalid field value."
-    let host = exactly_one(headers, HOST)?;
-    let host = host.to_str().ok().filter(|host| is_authority(host)).ok_or_else(|| {
-        let found = found(host.as_bytes());
-        HandshakeError::HeaderSyntax { name: HOST, expected: "a host and possibly a port", found }
-    })?;
-    let error = || HandshakeError::Target(found(target.as_bytes()));
-    // RFC 6455 section 3: "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be used on these
-    // URIs."
-    if target.contains('#') {
-        return Err(error());
-    }
-    if target.starts_with('/') {
-        return Ok((host.to_owned(), target.to_owned()));
-    }
-    // RFC 6455 section 4.2.1: "(or an absolute HTTP/HTTPS URI containing the /resource name/)"
-    let (scheme, rest) = target.split_once("://").ok_or_else(error)?;
-    if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return Err(error());
-    }
-    let (authority, resource_name) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    if !is_authority(authority) {
-        return Err(error());
-    }
-    let slash = if resource_name.starts_with('/') { "" } else { "/" };
-    // RFC 9112 section 3.2.2: "the origin server MUST ignore the received Host header field (if any) and instead use the host
-    // information of the request-target"
-    Ok((authority.to_owned(), format!("{slash}{resource_name}")))
-}
-
-/// Whether it is a host, not an empty one, and possibly a port (RFC 3986 section 3.2); user information is no part of it.
-fn is_authority(authority: &str) -> bool {
-    let (host_fits, port) = if let Some(rest) = authority.strip_prefix('[') {
-        let Some((address, port)) = rest.split_once(']') else { return false };
-        (address.parse::<Ipv6Addr>().is_ok(), port)
-    } else {
-        let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
-        (is_registered_name(host.as_bytes()), port)
-    };
-    let digits = port.strip_prefix(':').unwrap_or_default();
-    let port_fits = port.is_empty()
-        || port == ":"
-        || (digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok());
-    host_fits && port_fits
-}
-
-/// RFC 3986 section 3.2.2: "reg-name = *( unreserved / pct-encoded / sub-delims )"; an IPv4 address is one too.
-fn is_registered_name(mut name: &[u8]) -> bool {
-    if name.is_empty() {
-        return false;
-    }
-    loop {
-        name = match name {
-            [] => return true,
-            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
-            [byte, rest @ ..] if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => rest,
-            _ => return false,
-        }
-    }
-}
-
 fn parse_key(headers: &HeaderMap) -> Result<HeaderValue, HandshakeError> {
     // RFC 6455's own example of a key, "AQIDBAUGBwgJCgsMDQ4PEC==" in section 4.1, has bits set behind the 16th byte.
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -364,57 +351,5 @@ fn check_origin(headers: &HeaderMap) -> Result<(), HandshakeError> {
             found: found(origin.as_bytes()),
         }),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn authorities() {
-        for authority in [
-            "example.com",
-            "example.com:80",
-            "example.com:",
-            "EXAMPLE.com.",
-            "localhost",
-            "a_b",
-            "127.0.0.1:9000",
-            "[::1]",
-            "[::1]:8080",
-            "[2001:db8::1]:0",
-            "xn--bcher-kva.example",
-            "a%20b",
-            "h:65535",
-        ] {
-            assert!(is_authority(authority), "{authority}");
-        }
-        for authority in [
-            "",
-            ":80",
-            "h:65536",
-            "h:+1",
-            "h:8x",
-            "h:80:80",
-            "::1",
-            "[::1",
-            "[::1]80",
-            "[::g]",
-            "[]",
-            "[fe80::1%25eth0]",
-            "me@h",
-            "h/",
-            "h?x",
-            "h#x",
-            "a b",
-            "a, b",
-            "a%2",
-            "a%zz",
-            "\u{fc}",
-            "http://h",
-        ] {
-            assert!(!is_authority(authority), "{authority}");
-        }
     }
 }
