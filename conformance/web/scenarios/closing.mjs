@@ -50,6 +50,7 @@ export const scenarios = [
       await opened;
       t.attempt('close', () => socket.close(...values));
       t.log(t.state(socket));
+      if (socket.readyState === 1) socket.close(4999);
       await closed;
       await server.seen();
     }
