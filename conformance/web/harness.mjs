@@ -112,15 +112,15 @@ function tools(engine, { api, base, ports, hooks }, number) {
         url: `ws://${host}/ws/${id}?${encodeURIComponent(JSON.stringify(steps))}`,
         gate: (name) => get(`/gate/${id}/${name}`, 'POST'),
         request: () => get(`/request/${id}`),
-        async seen(label = 'server') {
-          for (const line of await get(`/seen/${id}`)) log(`${label} got ${line}`);
+        async seen(label = 'server', words = String) {
+          for (const line of await get(`/seen/${id}`)) log(`${label} got ${words(line)}`);
         },
       };
     },
 
     // Logs every event of a socket; `closed` and `opened` are promises, `messages(n)` is one that n messages have come.
-    // All of them are fulfilled when the socket is closed.
-    watch(socket, label = '') {
+    // All of them are fulfilled when the socket is closed. `messages` is 'logged', 'plain' (without what is buffered) or 'silent'.
+    watch(socket, label = '', kind = 'logged') {
       sockets.push(socket);
       const prefix = label && `${label} `;
       const waiting = [];
@@ -132,8 +132,8 @@ function tools(engine, { api, base, ports, hooks }, number) {
       socket.addEventListener('message', (event) => {
         count += 1;
         const data = described(event.data);
-        const end = `origin=${event.origin} ${state(socket)}`;
-        log(typeof data === 'string' ? `${prefix}message ${data} ${end}` : data.then((text) => `${prefix}message ${text} ${end}`));
+        const end = `origin=${event.origin} ${kind === 'plain' ? states[socket.readyState] : state(socket)}`;
+        if (kind !== 'silent') log(typeof data === 'string' ? `${prefix}message ${data} ${end}` : data.then((text) => `${prefix}message ${text} ${end}`));
         settle();
       });
       socket.addEventListener('error', () => log(`${prefix}error ${state(socket)}`));
@@ -146,11 +146,11 @@ function tools(engine, { api, base, ports, hooks }, number) {
     },
 
     // A socket on a scripted server, watched.
-    connect(steps, { protocols, label, binaryType } = {}) {
+    connect(steps, { protocols, label, binaryType, messages } = {}) {
       const server = t.server(...steps);
       const socket = protocols === undefined ? new api.WebSocket(server.url) : new api.WebSocket(server.url, protocols);
       if (binaryType) socket.binaryType = binaryType;
-      return { socket, server, ...t.watch(socket, label) };
+      return { socket, server, ...t.watch(socket, label, messages) };
     },
 
     // The same, from the beginning to the end, with what the server got.
@@ -164,7 +164,7 @@ function tools(engine, { api, base, ports, hooks }, number) {
 
   async function finish() {
     await wait(QUIET);
-    for (const what of hooks.take()) log(`reported: ${thrown(what)}${what instanceof Error ? ` ${what.message}` : ''}`);
+    for (const what of hooks.take()) log(`reported: ${thrown(what)}${what instanceof RangeError ? ` ${what.message}` : ''}`);
     over = true;
     for (const socket of sockets) if (socket.readyState < 2) socket.close();
     const texts = await Promise.all(lines);

@@ -103,12 +103,12 @@ class Connection:
             self.out.clear()
             await self.writer.drain()
 
-    async def until(self, condition):
+    async def until(self, condition, seconds=WAIT):
         """Waits until the client has done something, or has ended the connection."""
         self.receiver = self.receiver or asyncio.create_task(self.receive_nothing())
         await self.flush()
         async with self.changed:
-            await asyncio.wait_for(self.changed.wait_for(lambda: condition() or self.eof), WAIT)
+            await asyncio.wait_for(self.changed.wait_for(lambda: condition() or self.eof), seconds)
 
     async def receive(self):
         """Reads frames, as long as `reading` is set, to the end of the connection."""
@@ -270,9 +270,9 @@ class Connection:
     async def do_resume(self):
         self.reading.set()
 
-    async def do_eof(self):
+    async def do_eof(self, seconds=WAIT):
         """Waits until the client ends the connection."""
-        await self.until(lambda: self.eof)
+        await self.until(lambda: self.eof, seconds)
 
     async def do_reset(self):
         """Ends the connection with a TCP reset."""

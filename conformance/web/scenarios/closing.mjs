@@ -125,7 +125,7 @@ export const scenarios = [
   }],
 
   ['closing: messages in CLOSING are dropped', async (t) => {
-    const { socket, server, opened, closed } = t.connect([['accept'], ['closed'], ['text', 'late'], ['binary', 9], ['ping', 'late'], ['close', 1000, 'now'], ['eof']]);
+    const { socket, server, opened, closed } = t.connect([['accept'], ['closed'], ['text', 'late'], ['binary', 9], ['ping', 'late'], ['close', 1000, 'now']]);
     await opened;
     socket.close(1000);
     await closed;
@@ -133,7 +133,9 @@ export const scenarios = [
   }],
 
   ['closing: in the error and the close event', async (t) => {
-    const { socket, closed } = t.connect([['accept'], ['frame', 3]]);
+    const { socket, server, opened, closed } = t.connect([['accept'], ['gate', 'go'], ['frame', 3]]);
+    await opened;
+    await server.gate('go');
     for (const type of ['error', 'close']) socket.addEventListener(type, () => { t.attempt(`close in ${type}`, () => socket.close(3000)); t.log(t.state(socket)); });
     await closed;
   }],
@@ -175,7 +177,7 @@ export const scenarios = [
   }],
 
   ['closing: the server answers with another code', async (t) => {
-    const { socket, server, opened, closed } = t.connect([['accept'], ['closed'], ['close', 4001, 'mine'], ['eof']]);
+    const { socket, server, opened, closed } = t.connect([['accept'], ['closed'], ['close', 4001, 'mine']]);
     await opened;
     socket.close(4000, 'yours');
     await closed;
@@ -183,7 +185,7 @@ export const scenarios = [
   }],
 
   ['closing: the server answers without a code', async (t) => {
-    const { socket, opened, closed } = t.connect([['accept'], ['closed'], ['close'], ['eof']]);
+    const { socket, opened, closed } = t.connect([['accept'], ['closed'], ['close']]);
     await opened;
     socket.close(4000, 'yours');
     await closed;
@@ -228,7 +230,7 @@ export const scenarios = [
   }],
 
   ['closing: both sides at once', async (t) => {
-    const { socket, server, closed } = t.connect([['accept'], ['text', 'now'], ['closed'], ['close', 4001, 'server'], ['eof']]);
+    const { socket, server, closed } = t.connect([['accept'], ['text', 'now'], ['closed'], ['close', 4001, 'server']]);
     socket.addEventListener('message', () => socket.close(4000, 'page'));
     await closed;
     await server.seen();

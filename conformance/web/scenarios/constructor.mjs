@@ -141,7 +141,7 @@ export const scenarios = [
     const all = "!#$%&'*+-.^_`|~09azAZ";
     for (const protocols of ['chat', ['b', 'a', 'c'], [all], new Set(['one', 'TWO']), [1, null]]) {
       const last = typeof protocols === 'string' ? protocols : String([...protocols].at(-1));
-      const { server } = await t.session([['accept', { headers: [['Sec-WebSocket-Protocol', last]] }], ['close', 1000]], { protocols });
+      const { server } = await t.session([['accept', { headers: [['Sec-WebSocket-Protocol', last]] }], ['close', 1000], ['closed']], { protocols });
       const request = await server.request();
       t.log(request.filter(([name]) => name.toLowerCase() === 'sec-websocket-protocol').map(([, value]) => value).join(' and '));
     }

@@ -2,12 +2,16 @@
 
 const OPEN = ['accept'];
 
-// The message before the violation is delivered, what comes after it is not. The server sees how the client ends it.
-const malformed = (name, ...steps) => [`frames: ${name}`, async (t) => {
-  const { server, closed } = t.connect([OPEN, ['text', 'before'], ...steps, ['text', 'after'], ['eof']]);
+// A violation, once the socket is open and has got a message; what comes after it is not delivered.
+const malformed = (name, ...steps) => [`frames: ${name}`, async (t) => { await violate(t, steps); }];
+
+async function violate(t, steps, label) {
+  const { socket, server, messages, closed } = t.connect([OPEN, ['text', 'before'], ['gate', 'go'], ...steps, ['text', 'after'], ['eof', 1]], { label });
+  await messages(1);
+  await server.gate('go');
   await closed;
-  await server.seen();
-}];
+  return { socket, server };
+}
 
 const wellFormed = (name, ...steps) => [`frames: ${name}`, async (t) => {
   const { server, closed } = t.connect([OPEN, ...steps, ['close', 1000], ['closed']], { binaryType: 'arraybuffer' });
@@ -30,7 +34,7 @@ export const scenarios = [
   }],
 
   ['frames: two thousand messages, in order', async (t) => {
-    const { socket, closed } = t.connect([OPEN, ['texts', 'n', 2000], ['close', 1000], ['closed']]);
+    const { socket, closed } = t.connect([OPEN, ['texts', 'n', 2000], ['close', 1000], ['closed']], { messages: 'silent' });
     let right = 0;
     let count = 0;
     socket.addEventListener('message', ({ data }) => { right += data === `n${count}`; count += 1; });
@@ -62,16 +66,26 @@ export const scenarios = [
   malformed('fragmented text that is no UTF-8', ['frame', 1, '61', { fin: false }], ['frame', 0, 'ff', { fin: false }], ['frame', 0, '62']),
 
   ['frames: a length that nobody could have memory for', async (t) => {
-    const { closed } = t.connect([OPEN, ['text', 'before'], ['frame', 2, '61', { length: '7f7fffffffffffffff' }]]);
+    const { server, messages, closed } = t.connect([OPEN, ['text', 'before'], ['gate', 'go'], ['frame', 2, '61', { length: '7f7fffffffffffffff' }]]);
+    await messages(1);
+    await server.gate('go');
     await closed;
+  }],
+
+  ['frames: what the server is told of a violation', async (t) => {
+    for (const [label, steps] of [['a reserved opcode', [['frame', 3]]], ['no UTF-8', [['frame', 1, 'ff']]], ['a Close of one octet', [['frame', 8, '03']]]]) {
+      const { server } = await violate(t, steps, label);
+      await server.seen(label, (line) => line.replace(/^(close \d+) .*/, '$1'));
+    }
   }],
 
   malformed('compressed data that is none', ['frame', 1, 'ffffff', { rsv: 4 }]),
 
   ['frames: compressed data that is none, permessage-deflate being agreed upon', async (t) => {
-    const { server, closed } = t.connect([['accept', { headers: [['Sec-WebSocket-Extensions', 'permessage-deflate']] }], ['text', 'before'], ['frame', 1, 'ffffff', { rsv: 4 }], ['eof']]);
+    const { server, messages, closed } = t.connect([['accept', { headers: [['Sec-WebSocket-Extensions', 'permessage-deflate']] }], ['text', 'before'], ['gate', 'go'], ['frame', 1, 'ffffff', { rsv: 4 }], ['eof', 1]]);
+    await messages(1);
+    await server.gate('go');
     await closed;
-    await server.seen();
   }],
 
   ['frames: a frame that comes octet by octet', async (t) => {
@@ -80,7 +94,7 @@ export const scenarios = [
   }],
 
   ['frames: a violation while the page is closing', async (t) => {
-    const { socket, opened, closed } = t.connect([OPEN, ['closed'], ['frame', 1, 'ff'], ['close', 1000], ['eof']]);
+    const { socket, opened, closed } = t.connect([OPEN, ['closed'], ['frame', 1, 'ff'], ['close', 1000]]);
     await opened;
     socket.close(1000);
     await closed;

@@ -6,15 +6,17 @@ const THREE = [['accept'], ['texts', 'n', 3], ['close', 1000], ['closed']];
 
 // A socket that `watch` does not listen to, so that a scenario's own listeners are the only ones.
 function bare(t, steps) {
-  const socket = new t.WebSocket(t.server(...steps).url);
+  const server = t.server(...steps);
+  const socket = new t.WebSocket(server.url);
   const closed = new Promise((resolve) => { setTimeout(() => socket.addEventListener('close', () => setTimeout(resolve, 5)), 0); });
-  return { socket, closed };
+  return { socket, server, closed };
 }
 
 export const scenarios = [
   ['handlers: every event', async (t) => {
-    for (const steps of [ONE, [['accept'], ['frame', 3], ['eof']]]) {
-      const { socket, closed } = bare(t, steps);
+    for (const steps of [ONE, [['accept'], ['gate', 'go'], ['frame', 3]]]) {
+      const { socket, server, closed } = bare(t, steps);
+      socket.addEventListener('open', () => server.gate('go'));
       for (const name of NAMES) socket[name] = (event) => t.log(`${name} ${event.type} ${event.constructor.name} ${t.state(socket)}`);
       await closed;
     }
@@ -126,8 +128,9 @@ export const scenarios = [
   }],
 
   ['handlers: an exception in the error and in the close event', async (t) => {
-    const { socket, closed } = bare(t, [['accept'], ['frame', 3], ['eof']]);
-    for (const name of NAMES) socket[name] = () => { t.log(`${name} ${t.state(socket)}`); throw new Error(name); };
+    const { socket, server, closed } = bare(t, [['accept'], ['gate', 'go'], ['frame', 3]]);
+    socket.addEventListener('open', () => server.gate('go'));
+    for (const name of NAMES) socket[name] = () => { t.log(`${name} ${t.state(socket)}`); throw new RangeError(name); };
     await closed;
     t.log(t.state(socket));
   }],

@@ -180,7 +180,7 @@ export const scenarios = [
   }],
 
   ['stream: a malformed frame', async (t) => {
-    const { server, stream } = await open(t, [['accept'], ['frame', 3], ['eof']]);
+    const { server, stream } = await open(t, [['accept'], ['frame', 3], ['eof', 1]]);
     await settled(t, 'closed', stream.closed, ending(t));
     await server.seen();
   }],
