@@ -134,10 +134,11 @@ export const scenarios = [
 
   ['closing: in the error and the close event', async (t) => {
     const { socket, server, opened, closed } = t.connect([['accept'], ['gate', 'go'], ['frame', 3]]);
+    for (const type of ['error', 'close']) socket.addEventListener(type, () => { t.attempt(`close in ${type}`, () => socket.close(3000)); t.log(t.state(socket)); });
     await opened;
     await server.gate('go');
-    for (const type of ['error', 'close']) socket.addEventListener(type, () => { t.attempt(`close in ${type}`, () => socket.close(3000)); t.log(t.state(socket)); });
     await closed;
+    await t.wait(0);
   }],
 
   ['closing: send, then close', async (t) => {
