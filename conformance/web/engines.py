@@ -1,6 +1,6 @@
 """What runs the scenarios: browsers, driven by nothing but the address of the page, and Node with the addon."""
 
-import os
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -53,12 +53,14 @@ FIREFOX = {
 }
 
 
+# Each makes sure that there is such an engine, and returns what gives its command line: command(base, wanted, scratch).
+
 def chromium(_options):
     """Headless Chromium."""
     install.command("chromium", "chromium")
 
     def command(base, wanted, scratch):
-        return ["chromium", *CHROMIUM, f"--user-data-dir={scratch}", page("chromium", base, wanted)], {}
+        return ["chromium", *CHROMIUM, f"--user-data-dir={scratch}", page("chromium", base, wanted)]
 
     return command
 
@@ -69,12 +71,8 @@ def firefox(_options):
         install.command("firefox-esr", "firefox-esr")
 
     def command(base, wanted, scratch):
-        write = {True: "true", False: "false"}
-        lines = [f'user_pref("{name}", {write[value] if isinstance(value, bool) else repr(value).replace(chr(39), chr(34))});'
-                 for name, value in FIREFOX.items()]
-        (scratch / "user.js").write_text("\n".join(lines) + "\n")
-        return ["firefox-esr", "--headless", "--no-remote", "--profile", scratch, page("firefox", base, wanted)], {
-            "env": {**os.environ, "HOME": str(scratch), "MOZ_CRASHREPORTER_DISABLE": "1"}}
+        (scratch / "user.js").write_text("".join(f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in FIREFOX.items()))
+        return ["firefox-esr", "--headless", "--no-remote", "--profile", scratch, page("firefox", base, wanted)]
 
     return command
 
@@ -91,7 +89,7 @@ def node(options):
         process.run([ADDON / "build"], 900, log=log)
 
     def command(base, wanted, _scratch):
-        return ["node", HERE / "node.mjs", Path(module).resolve(), base, *wanted], {}
+        return ["node", HERE / "node.mjs", Path(module).resolve(), base, *wanted]
 
     return command
 

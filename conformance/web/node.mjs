@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { FILES, run } from './harness.mjs';
 
 const [module, base, ...wanted] = process.argv.slice(2);
+globalThis.location = new URL(`${base}/page`); // what the page has: relative URLs are relative to it
 const { WebSocket, WebSocketStream, WebSocketError, CloseEvent, MessageEvent } = createRequire(import.meta.url)(module);
 const reported = [];
 const hooks = { take: () => reported.splice(0) };

@@ -95,6 +95,7 @@ class Connection:
             if self.receiver:
                 self.receiver.cancel()
             self.writer.close()
+            self.messages.clear()
             self.over.set()
 
     async def flush(self):
@@ -305,7 +306,7 @@ class Server:
     async def serve(self, reader, writer):
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             writer.close()
             return
         request = [head[0], *([part.strip() for part in line.split(":", 1)] for line in head[1:] if line)]

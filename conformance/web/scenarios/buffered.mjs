@@ -134,15 +134,17 @@ export const scenarios = [
   }],
 
   ['buffered: each socket has its own', async (t) => {
-    const one = t.connect([['accept'], ['echo']], { label: 'one' });
+    const one = t.connect([['accept'], ['echo']], { label: 'one', messages: 'silent' });
     await one.opened;
-    const two = t.connect([['accept'], ['echo']], { label: 'two' });
+    const two = t.connect([['accept'], ['echo']], { label: 'two', messages: 'silent' });
     await two.opened;
     one.socket.send('a');
     two.socket.send('bc');
     t.log(`${t.state(one.socket)} ${t.state(two.socket)}`);
     await one.messages(1);
-    await two.messages(1).then(() => one.socket.close());
+    await two.messages(1);
+    t.log(`${t.state(one.socket)} ${t.state(two.socket)}`);
+    one.socket.close();
     await one.closed;
     two.socket.close();
     await two.closed;
