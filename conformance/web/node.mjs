@@ -4,7 +4,8 @@ import { FILES, run } from './harness.mjs';
 
 const [module, base, ...wanted] = process.argv.slice(2);
 globalThis.location = new URL(`${base}/page`); // what the page has: relative URLs are relative to it
-const { WebSocket, WebSocketStream, WebSocketError, CloseEvent, MessageEvent } = createRequire(import.meta.url)(module);
+const { WebSocket, WebSocketStream, WebSocketError, CloseEvent, MessageEvent, ...dom } = createRequire(import.meta.url)(module);
+Object.assign(globalThis, dom); // an EventTarget and an Event, if it has its own: Node's are not as DOM has them
 const reported = [];
 const hooks = { take: () => reported.splice(0) };
 process.on('uncaughtException', (error) => reported.push(error));
