@@ -13,28 +13,39 @@ IDLE_ROUNDS = 3
 
 def run(house, chosen, servers, options):
     """By case and server a list of what each round gave, in the order of the rounds; counts come by `count_all`."""
-    results = {case: {server: {"rounds": [], "counts": {}} for server in servers} for case in chosen}
+    results = {
+        case: {server: {"rounds": [], "counts": {}} for server in cases.servers_of(case, servers)} for case in chosen
+    }
     for number in range(options.rounds):
         turned = servers[number % len(servers) :] + servers[: number % len(servers)]
         for case in chosen:
             if case == cases.IDLE and number >= IDLE_ROUNDS:
                 continue
             print(f"round {number + 1} of {options.rounds}: {case}", file=sys.stderr)
-            for server in turned:
+            for server in cases.servers_of(case, turned):
                 results[case][server]["rounds"].append(measure(house, case, server, options.seconds))
+            check_wire(case, results[case])
     return results
+
+
+def check_wire(case, by_server):
+    """Fails if the last round of a case with compression compares servers that compress more or less than one another."""
+    if case not in cases.DEFLATE:
+        return
+    wrong = cases.check_wire(case, {name: of["rounds"][-1]["wire_bytes_per_message"] for name, of in by_server.items()})
+    if wrong:
+        raise build.Failed(wrong)
 
 
 def count_all(house, chosen, servers, results):
     for case in [case for case in chosen if case in cases.ECHO]:
         print(f"counting: {case}", file=sys.stderr)
-        for server in servers:
+        for server in cases.servers_of(case, servers):
             results[case][server]["counts"] = count(house, case, server)
 
 
 def measure(house, case, name, seconds):
-    arguments = ["idle"] if case == cases.IDLE else []
-    with house.server(name, arguments) as (process, port):
+    with house.server(name, cases.server_arguments(case)) as (process, port):
         common = ["--pid", str(process.pid)]
         if case == cases.IDLE:
             return house.load("idle", port, common)
@@ -62,7 +73,7 @@ def count(house, case, name):
 
 
 def counted_run(house, case, name, messages, timeout=build.LONGEST, **how):
-    with house.server(name, **how) as (process, port):
+    with house.server(name, cases.server_arguments(case), **how) as (process, port):
         house.load("echo", port, [*cases.echo_arguments(cases.ECHO[case]), "--messages", str(messages)], timeout)
         return build.end(process)
 

@@ -2,7 +2,7 @@
 
 import unittest
 
-from . import report
+from . import build, cases, report, rounds
 
 
 def results(**figures):
@@ -23,6 +23,32 @@ class Ratios(unittest.TestCase):
     def test_need_the_same_rounds(self):
         with self.assertRaises(ValueError):
             report.one_case("c64-i1-20B", results(floor=[10, 10], sockeye=[11]))
+
+
+class Wire(unittest.TestCase):
+    CASE = "c16-i16-1KiB-deflate6"
+
+    def results(self, **lengths):
+        return {name: {"rounds": [{"wire_bytes_per_message": length}]} for name, length in lengths.items()}
+
+    def test_equal_lengths_may_be_compared(self):
+        rounds.check_wire(self.CASE, self.results(sockeye=100, yawc=102))
+        rounds.check_wire("c64-i1-20B", {"sockeye": {"rounds": [{}]}})
+
+    def test_other_lengths_may_not(self):
+        with self.assertRaisesRegex(build.Failed, "yawc sends 103.0 B a message and sockeye 100.0 B"):
+            rounds.check_wire(self.CASE, self.results(floor=101, sockeye=100, yawc=103))
+
+    def test_only_what_can_compress_takes_part(self):
+        self.assertEqual(cases.servers_of(self.CASE, ["yawc", "tungstenite", "sockeye"]), ["yawc", "sockeye"])
+        self.assertEqual(cases.servers_of("idle", ["yawc", "tungstenite"]), ["yawc", "tungstenite"])
+
+    def test_a_server_that_takes_no_part_is_a_gap_in_the_tables(self):
+        figures = {"wire_bytes_per_message": 300.0, "cpu_ns_per_message": 9.0}
+        by_server = {name: {"rounds": [figures], "counts": {}} for name in ("floor", "sockeye", "yawc")}
+        text = report.wire_table({self.CASE: {"servers": report.one_case(self.CASE, by_server)}})
+        self.assertIn("| yawc | 300.0 |", text)
+        self.assertIn("| sockudo-ws | – |", text)
 
 
 if __name__ == "__main__":

@@ -73,3 +73,10 @@ pub async fn serve<F: Future<Output = ()> + Send + 'static>(handler: fn(TcpStrea
 pub fn is_idle_case() -> bool {
     std::env::args().nth(1).as_deref() == Some("idle")
 }
+
+/// The level at which the server is to compress, if it is to: for `deflate LEVEL` on the command line.
+pub fn deflate_level() -> Option<u8> {
+    let mut arguments = std::env::args().skip(1);
+    let is_asked = arguments.next().as_deref() == Some("deflate");
+    is_asked.then(|| arguments.next()?.parse().ok())?
+}

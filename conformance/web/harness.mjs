@@ -175,7 +175,7 @@ function tools(engine, { api, base, ports, hooks }, number) {
 
 // ---- The run
 
-// Runs what `wanted` says (all if empty), and reports [name, lines, problem] each and at last null.
+// Runs the scenarios whose name has a part that is in `wanted` (all if that is empty); reports each one, and at last null.
 export async function run(engine, world, files, wanted) {
   const report = (value) => fetch(`${world.base}/report/${engine}`, { method: 'POST', body: JSON.stringify(value) });
   world.ports = await (await fetch(`${world.base}/ports`)).json();

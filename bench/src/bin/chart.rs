@@ -44,7 +44,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let spread = |server: &Value| {
             ["median", "min", "max"].map(|key| server[of][key].as_f64().unwrap_or_default() / scale)
         };
-        let bars: Vec<Bar> = names.iter().map(|name| (*name, spread(&found["servers"][name]))).collect();
+        let servers = &found["servers"];
+        let takes_part = |name: &&&str| !servers[**name].is_null();
+        let bars: Vec<Bar> =
+            names.iter().filter(takes_part).map(|name| (*name, spread(&servers[name]))).collect();
         draw(area, &title, &bars, longest, mark)?;
     }
     root.present()?;

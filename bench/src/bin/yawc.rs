@@ -1,16 +1,31 @@
 //! yawc, with the buffers and the batches of 32 that its README measures with, or those that it recommends for many idle
-//! connections; UTF-8 is checked, as by all others.
+//! connections; UTF-8 is checked, as by all others. Deflaters and inflaters are pooled, as it recommends without context takeover.
 
 use std::io;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use yawc::{OpCode, Options, UpgradeFut, WebSocket, WebSocketError};
+use yawc::{
+    CompressionLevel, DeflateOptions, DeflatePool, OpCode, Options, UpgradeFut, WebSocket, WebSocketError,
+};
 
 const BATCH: usize = 32;
+
+/// What `bench/run` asks for, if it is compression at all.
+static DEFLATE: LazyLock<Option<DeflateOptions>> = LazyLock::new(|| {
+    let level = sockeye_bench::deflate_level()?;
+    Some(DeflateOptions {
+        level: CompressionLevel::new(level.into()),
+        server_no_context_takeover: true,
+        client_no_context_takeover: true,
+        pool: Some(DeflatePool::new(64)),
+        ..DeflateOptions::default()
+    })
+});
 
 fn main() -> io::Result<()> {
     sockeye_bench::current_thread(true)?.block_on(sockeye_bench::serve(|stream| async {
@@ -21,6 +36,7 @@ fn main() -> io::Result<()> {
 fn accept(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, WebSocketError> {
     // Its default limit is "exclusive": a message of 1 MiB does not pass.
     let mut options = Options::default().without_compression().with_utf8().with_limits(16 << 20, 32 << 20);
+    options.compression.clone_from(&DEFLATE);
     options = if sockeye_bench::is_idle_case() {
         options.with_read_buffer_capacity(1 << 10).with_write_buffer_capacity(1 << 10)
     } else {

@@ -47,10 +47,6 @@ export const scenarios = [
     await closes(t, '', [['close', 1000, 'first'], ['text', 'late'], ['close', 4000, 'second']]);
   }],
 
-  ['closed: by the server, which ends the connection without waiting', async (t) => {
-    await later(t, [['close', 3000, 'gone']]);
-  }],
-
   ['closed: by the server, which lets the connection be', async (t) => {
     await t.session([['accept'], ['close', 3000, 'still here'], ['eof']]);
   }],

@@ -75,6 +75,13 @@ fn usage_is_2() {
         (&["connect", "-s", "", "ws://a.example"], "a name is empty"),
         (&["connect", "--wait", "soon", "ws://a.example"], "a number of seconds"),
         (&["connect", "--chunk", "9", "ws://a.example"], "--binary"),
+        (&["connect", "--cacert", "/nowhere", "wss://a.example"], "/nowhere"),
+        (&["connect", "--cacert", "Cargo.toml", "wss://a.example"], "--cacert Cargo.toml: "),
+        (&["connect", "--cert", "Cargo.toml", "wss://a.example"], "--cert Cargo.toml: "),
+        (
+            &["connect", "-x", "https://a.example", "--proxy-cacert", "Cargo.toml", "ws://a.example"],
+            "--proxy-cacert Cargo.toml: ",
+        ),
         (&["serve", "--listen", "9000"], "an address and a port"),
         (&["serve", "--allow-origin", "https://a.example/"], "a scheme and a host"),
         (&["serve", "--allow-host", "a.example:80"], "without a port"),

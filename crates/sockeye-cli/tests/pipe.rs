@@ -151,6 +151,35 @@ fn binary_goes_and_comes_as_it_is() {
 }
 
 #[test]
+fn binary_of_any_length_goes_and_comes_as_one_message() {
+    let (address_sender, address) = mpsc::channel();
+    let _server = spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = sockeye::Server::bind("127.0.0.1:0").await.unwrap();
+            address_sender.send(server.local_addr().unwrap()).unwrap();
+            let echo = |incoming: sockeye::Incoming| async {
+                let mut ws = incoming.accept().await?;
+                let mut messages = 0;
+                while let Some(part) = ws.recv_part().await? {
+                    messages += u8::from(part.last);
+                    ws.send_part(part.data, part.last).await?;
+                }
+                assert_eq!(messages, 1);
+                Ok(())
+            };
+            server.run(echo).await
+        })
+    });
+    let url = format!("ws://{}/", wait(&address));
+    // More than a message may be long that is kept as a whole.
+    let noise = noise(20 << 20);
+    let run = run(&["connect", "--binary", "--no-deflate", "--wait", "0.5", &url], &noise[..]);
+    assert_eq!((run.code, &run.stderr[..]), (Some(0), ""));
+    assert!(run.stdout == noise, "what came back, {} bytes", run.stdout.len());
+}
+
+#[test]
 fn binary_may_go_in_chunks_as_it_comes() {
     let (url, server) = websocket(read_until_close);
     let mut program = Program::start(&["connect", "--binary", "--chunk", "1000", "--wait", "0", &url]);

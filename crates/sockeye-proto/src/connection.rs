@@ -8,13 +8,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::close::{Close, CloseFrame, CloseInfo, Side};
 use crate::config::Config;
 use crate::deflate::{Compressor, History, PerMessageDeflate, Prepared};
-use crate::error::{PongTimeout, ProtocolError, SendError};
+use crate::error::{ApiMisuse, PongTimeout, ProtocolError, SendError};
 use crate::frame::Opcode;
 use crate::keepalive::{Due, Keepalive};
-use crate::message::Message;
+use crate::message::{Message, Part};
 use crate::output::Output;
-use crate::receive::Receive;
+use crate::receive::{Receive, Want};
 use crate::send::Send;
+
+mod parts;
 
 /// Which end of the connection this is (RFC 6455 section 1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub enum Event {
     Close(Option<CloseFrame>),
     /// A whole message (RFC 6455 section 6.2).
     Message(Message),
+    /// A part of a message: comes from [`Connection::receive_part`] only.
+    Part(Part),
     /// A ping, already answered (RFC 6455 section 5.5.2).
     Ping(Bytes),
     /// A pong, asked for or not (RFC 6455 section 5.5.3).
@@ -133,15 +137,26 @@ impl Connection {
         output: &mut Output,
         now: impl FnOnce() -> Instant,
     ) -> Result<Option<Event>, ProtocolError> {
+        self.receive_wanted(Want::Message, input, output, now)
+    }
+
+    #[inline]
+    fn receive_wanted(
+        &mut self,
+        want: Want,
+        input: &mut BytesMut,
+        output: &mut Output,
+        now: impl FnOnce() -> Instant,
+    ) -> Result<Option<Event>, ProtocolError> {
         if !self.close.may_receive() {
             input.clear();
             return Ok(None);
         }
         self.send.pending_pong(&self.config, output);
-        match self.receive.next_frame(input, &self.config) {
+        match self.receive.next_frame(want, input, &self.config) {
             Ok(Some(event)) => {
                 match &event {
-                    Event::Message(_) | Event::Pong(_) => {}
+                    Event::Message(_) | Event::Part(_) | Event::Pong(_) => {}
                     Event::Ping(payload) => self.send.pong(payload, &self.config, output),
                     Event::Close(frame) => self.on_close(frame.as_ref(), output, now()),
                 }
@@ -215,7 +230,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] once a Close frame was sent or received.
+    /// [`SendError::Closed`] once a Close frame was sent or received, [`ApiMisuse::MessageUnfinished`](crate::ApiMisuse::MessageUnfinished)
+    /// before the last [part](Self::send_part) of another message.
     #[inline]
     pub fn send(&mut self, message: Message, output: &mut Output) -> Result<(), SendError> {
         self.send_message(message, Compressor::compress, output)
@@ -247,7 +263,9 @@ impl Connection {
         compress: impl FnOnce(&mut Compressor, &[u8]) -> Option<Bytes>,
         output: &mut Output,
     ) -> Result<(), SendError> {
-        self.check_open()?;
+        if !self.close.may_send() || self.send.unfinished().is_some() {
+            return Err(self.refusal());
+        }
         self.send.pending_pong(&self.config, output);
         self.send.message(message, compress, &self.config, output);
         Ok(())
@@ -379,6 +397,14 @@ impl Connection {
     /// How many bytes of memory a message in hand takes, beside the input.
     pub fn held(&self) -> usize {
         self.receive.held()
+    }
+
+    /// Why no message can be sent.
+    #[cold]
+    fn refusal(&self) -> SendError {
+        // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another message
+        // unless an extension has been negotiated that can interpret the interleaving."
+        if self.close.may_send() { ApiMisuse::MessageUnfinished.into() } else { SendError::Closed }
     }
 
     #[inline]

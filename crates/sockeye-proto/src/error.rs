@@ -105,6 +105,15 @@ pub enum ApiMisuse {
     /// A ping or pong payload of more than 125 bytes (RFC 6455 section 5.5).
     #[error("a control frame's payload of {0} bytes, more than 125")]
     ControlTooLong(usize),
+    /// A message while another one, sent in parts, was not at its end (RFC 6455 section 5.4).
+    #[error("a message before the last part of the one that is being sent in parts")]
+    MessageUnfinished,
+    /// A part of another kind than the parts before it (RFC 6455 section 5.4).
+    #[error("a part of another kind than the first part of its message")]
+    PartKind,
+    /// Bytes for a text message that are not UTF-8, or that end within a character (RFC 6455 section 5.6).
+    #[error("bytes for a text message that are not UTF-8")]
+    TextNotUtf8,
 }
 
 /// Why a message, ping or Close was not taken for sending; nothing of it was sent.

@@ -14,7 +14,36 @@ pub enum Message {
     Binary(Bytes),
 }
 
+/// What a message is (RFC 6455 section 5.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageKind {
+    /// Text.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+/// A part of a message that is received piece by piece.
+///
+/// Parts are cut where the bytes happened to come, and not where the peer's frames end. Text is cut between characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Part {
+    /// The part's payload; all parts of a message are of its kind. Only a last part may be empty.
+    pub data: Message,
+    /// Whether the message ends with it.
+    pub last: bool,
+}
+
 impl Message {
+    /// Whether it is text or binary.
+    pub fn kind(&self) -> MessageKind {
+        match self {
+            Self::Text(_) => MessageKind::Text,
+            Self::Binary(_) => MessageKind::Binary,
+        }
+    }
+
     /// The payload's bytes, whatever the kind.
     pub fn as_bytes(&self) -> &[u8] {
         match self {

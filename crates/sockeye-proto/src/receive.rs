@@ -1,24 +1,39 @@
 //! Bytes into frames, frames into messages (RFC 6455 sections 5 and 6.2).
 
-use std::cell::RefCell;
+use std::ops::ControlFlow;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::close::CloseFrame;
 use crate::config::Config;
 use crate::connection::{Event, Role};
-use crate::deflate::{History, Inflater};
+use crate::deflate::{History, STEP};
 use crate::error::ProtocolError;
 use crate::frame::{FrameHeader, MAX_HEADER, Opcode};
+use crate::gather::Gathered;
 use crate::mask::mask;
-use crate::message::{Message, Utf8Bytes};
+use crate::message::{Message, Part, Utf8Bytes};
 use crate::send::RSV1;
 use crate::utf8::valid_prefix;
+
+/// What the caller wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// Control frames, as long as no data comes before them.
+    Control,
+    /// Whole messages. What is left of one of which a part was handed out is thrown away.
+    Message,
+    /// Messages in parts.
+    Part,
+}
+
+/// A message or a part of it: what it is, its payload, and whether it is the last.
+type Read = (Opcode, Bytes, bool);
 
 /// The receiving half of a connection's state.
 ///
 /// A message in one frame is unmasked, checked and cut out where it was read, so that its payload is never copied. A
-/// message in several frames, or a compressed one, is gathered piece by piece, as the bytes come.
+/// message in several frames, or a compressed one, or one that is wanted in parts before it is there, is gathered piece by piece, as the bytes come.
 #[derive(Debug)]
 pub(crate) struct Receive {
     role: Role,
@@ -40,61 +55,30 @@ struct Frame {
     /// Whether it is the first of a compressed message.
     compressed: bool,
     opcode: Opcode,
-    length: usize,
-    /// The masking key, turned for the payload's next byte.
+    /// How much of the payload is not yet taken out of the input.
+    left: u64,
+    /// The masking key, turned for the payload's next byte that is masked.
     key: Option<[u8; 4]>,
-    /// How many bytes of the payload are unmasked.
-    done: usize,
+    /// How many bytes at the start of the input are unmasked already.
+    unmasked: usize,
 }
 
-/// A message that is gathered: of which a frame without FIN was read, or that is compressed.
-#[derive(Debug, Default)]
-struct Gathered {
-    text: bool,
-    fragments: u32,
-    payload: BytesMut,
-    inflater: Option<Inflater>,
-}
-
-/// How much is had at once for the payloads of compressed messages.
-const BLOCK: usize = 64 << 10;
-
-/// How many of those for compressed messages a thread keeps.
-const KEPT: usize = 4;
-
-thread_local! {
-    /// Inflaters, with the blocks they inflate into. A connection has one only while a compressed message comes.
-    #[expect(clippy::vec_box, reason = "the box itself is what is rented")]
-    static POOL: RefCell<Vec<Box<Gathered>>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Gathered {
-    /// For a compressed message.
-    fn rent() -> Box<Self> {
-        let mut rented = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
-        // A block of which somebody still holds a message cannot be used again.
-        if rented.payload.capacity() < BLOCK / 4 && !rented.payload.try_reclaim(BLOCK) {
-            rented.payload = BytesMut::with_capacity(BLOCK);
+impl Frame {
+    /// How much of the payload is in the input; all that is is unmasked then.
+    #[inline]
+    fn unmask(&mut self, input: &mut [u8]) -> usize {
+        let here = usize::try_from(self.left).map_or(input.len(), |left| left.min(input.len()));
+        if let Some(key) = &mut self.key {
+            *key = mask(&mut input[self.unmasked..here], *key);
         }
-        rented.inflater.get_or_insert_with(Inflater::new);
-        rented
+        self.unmasked = here;
+        here
     }
 
-    /// Takes the payload. What grew beyond a block goes with it.
-    fn take(&mut self) -> Bytes {
-        let payload = &mut self.payload;
-        let is_short = self.inflater.is_some() && payload.len() <= BLOCK / 4;
-        if is_short { payload.split().freeze() } else { std::mem::take(payload).freeze() }
-    }
-
-    fn give_back(self: Box<Self>) {
-        if self.inflater.is_some() {
-            POOL.with_borrow_mut(|pool| {
-                if pool.len() < KEPT {
-                    pool.push(self);
-                }
-            });
-        }
+    /// The first bytes of the payload were taken out of the input.
+    fn took(&mut self, count: usize) {
+        self.left -= count as u64;
+        self.unmasked -= count;
     }
 }
 
@@ -110,19 +94,14 @@ impl Receive {
 
     /// How many bytes of memory the message in hand takes, beside the input.
     pub(crate) fn held(&self) -> usize {
-        let inflater = |message: &Gathered| if message.inflater.is_some() { Inflater::held() } else { 0 };
-        let message =
-            self.message.as_ref().map_or(0, |message| message.payload.capacity() + inflater(message));
+        let message = self.message.as_ref().map_or(0, |message| message.held());
         message + self.history.as_ref().map_or(0, |history| history.held())
     }
 
     /// How long the input must get before the frame in hand is whole.
     pub(crate) fn wanted(&self) -> usize {
-        match &self.frame {
-            Some(frame) if frame.opcode.is_control() || self.is_whole(frame) => frame.length,
-            Some(frame) => frame.length - frame.done,
-            None => MAX_HEADER,
-        }
+        let frame = self.frame.as_ref();
+        frame.map_or(MAX_HEADER, |frame| usize::try_from(frame.left).unwrap_or(usize::MAX))
     }
 
     /// Whether a whole frame stands at the start of `input`; a header that breaks the rules counts, being something to tell.
@@ -141,44 +120,105 @@ impl Receive {
         }
     }
 
-    /// Takes the next frame out of `input`, or the next message: `None` if more bytes are needed.
+    /// Whether no data comes before the next control frame.
+    fn is_control_next(&self, input: &[u8]) -> bool {
+        // RFC 6455 section 5.5: "Control frames are identified by opcodes where the most significant bit of the opcode is 1."
+        let first = || input.first().is_some_and(|first| first & 0x08 != 0);
+        self.frame.as_ref().map_or_else(first, |frame| frame.opcode.is_control())
+    }
+
+    /// Takes the next frame out of `input`, or the next message or part: `None` if more bytes are needed.
     #[inline]
     pub(crate) fn next_frame(
         &mut self,
+        want: Want,
         input: &mut BytesMut,
         config: &Config,
     ) -> Result<Option<Event>, ProtocolError> {
+        // What was gathered when whole messages were wanted.
+        if want == Want::Part
+            && let Some((opcode, payload)) = self.take_part(false)?
+        {
+            return event(want, opcode, payload, false);
+        }
         loop {
+            if want == Want::Control && !self.is_control_next(input) {
+                return Ok(None);
+            }
             let mut frame = match self.frame.take() {
-                Some(frame) => frame,
-                None => match self.read_header(input, config)? {
+                Some(frame) => self.resume(want, frame, config)?,
+                None => match self.read_header(want, input, config)? {
                     Some(frame) => frame,
                     None => return Ok(None),
                 },
             };
-            let payload = if frame.opcode.is_control() || self.is_whole(&frame) {
-                self.read_whole(&mut frame, input)?
+            let (opcode, payload, last) = if frame.opcode.is_control() || self.is_whole(want, &frame, input) {
+                let Some(payload) = self.read_whole(&mut frame, input)? else {
+                    self.frame = Some(frame);
+                    return Ok(None);
+                };
+                (frame.opcode, payload, true)
             } else {
-                self.gather(&mut frame, input, config)?
+                match self.read_some(want, frame, input, config)? {
+                    ControlFlow::Continue(()) => continue,
+                    ControlFlow::Break(None) => return Ok(None),
+                    ControlFlow::Break(Some(read)) => read,
+                }
             };
-            let Some(payload) = payload else {
-                self.frame = Some(frame);
-                return Ok(None);
-            };
-            if let Some(event) = self.on_frame(&frame, payload)? {
-                return Ok(Some(event));
-            }
+            return event(want, opcode, payload, last);
         }
     }
 
-    /// Whether the frame is a message of its own, as it stands.
+    /// Reads what is there of a frame of a message that is gathered: the message or a part of it, and whether it is the last; or goes on
+    /// if there may be more to have.
+    #[inline(never)]
+    fn read_some(
+        &mut self,
+        want: Want,
+        mut frame: Frame,
+        input: &mut BytesMut,
+        config: &Config,
+    ) -> Result<ControlFlow<Option<Read>>, ProtocolError> {
+        let is_begun = self.message.as_ref().is_some_and(|message| message.begun);
+        let in_parts = want == Want::Part || is_begun;
+        let is_done = self.gather(&mut frame, in_parts, input, config)?;
+        let is_last = is_done && frame.fin;
+        if !is_done {
+            self.frame = Some(frame);
+        }
+        Ok(match if is_last || in_parts { self.take_part(is_last)? } else { None } {
+            Some((opcode, payload)) if want == Want::Part || !is_begun => {
+                ControlFlow::Break(Some((opcode, payload, is_last)))
+            }
+            None if !is_done => ControlFlow::Break(None),
+            // What was taken is thrown away.
+            _ => ControlFlow::Continue(()),
+        })
+    }
+
+    /// Goes on with the frame in hand, which may have been begun when parts were wanted.
+    #[inline(never)]
+    fn resume(&self, want: Want, frame: Frame, config: &Config) -> Result<Frame, ProtocolError> {
+        if want == Want::Message && !frame.opcode.is_control() {
+            self.check_size(frame.compressed, frame.left, config)?;
+        }
+        Ok(frame)
+    }
+
+    /// Whether the frame is a message of its own, as it stands, and not to be handed out before it is there.
     #[inline]
-    fn is_whole(&self, frame: &Frame) -> bool {
-        frame.fin && self.message.is_none() && !frame.compressed
+    fn is_whole(&self, want: Want, frame: &Frame, input: &[u8]) -> bool {
+        let is_one = frame.fin && self.message.is_none() && !frame.compressed;
+        is_one && (want != Want::Part || input.len() as u64 >= frame.left)
     }
 
     #[inline]
-    fn read_header(&mut self, input: &mut BytesMut, config: &Config) -> Result<Option<Frame>, ProtocolError> {
+    fn read_header(
+        &mut self,
+        want: Want,
+        input: &mut BytesMut,
+        config: &Config,
+    ) -> Result<Option<Frame>, ProtocolError> {
         let Some((header, length)) = FrameHeader::parse(input)? else { return Ok(None) };
         input.advance(length);
         // RFC 6455 section 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
@@ -196,50 +236,65 @@ impl Receive {
             (Role::Client, Some(_)) => return Err(ProtocolError::Masked),
             _ => {}
         }
-        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
         if !header.opcode.is_control() {
-            self.check_sequence(&header, config)?;
-            if length > config.max_frame_size {
-                let limit = config.max_frame_size;
-                return Err(ProtocolError::FrameTooBig { length: header.length, limit });
-            }
-            // How long a compressed message becomes is seen when it is inflated.
-            let before = match &self.message {
-                Some(message) if message.inflater.is_some() => None,
-                Some(message) => Some(message.payload.len()),
-                None if compressed => None,
-                None => Some(0),
-            };
-            if before.is_some_and(|before| length > config.max_message_size.saturating_sub(before)) {
-                return Err(ProtocolError::MessageTooBig { limit: config.max_message_size });
+            self.check_sequence(want, &header, config)?;
+            if want == Want::Message {
+                self.check_size(compressed, header.length, config)?;
             }
         }
         Ok(Some(Frame {
             fin: header.fin,
             compressed,
             opcode: header.opcode,
-            length,
+            left: header.length,
             key: header.mask,
-            done: 0,
+            unmasked: 0,
         }))
     }
 
     /// Checks that a data frame may follow those before it, and counts it.
-    fn check_sequence(&mut self, header: &FrameHeader, config: &Config) -> Result<(), ProtocolError> {
+    fn check_sequence(
+        &mut self,
+        want: Want,
+        header: &FrameHeader,
+        config: &Config,
+    ) -> Result<(), ProtocolError> {
         match (&mut self.message, header.opcode) {
             (None, Opcode::Continuation) => Err(ProtocolError::ContinuationUnexpected),
             // RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of
             // another message unless an extension has been negotiated"
             (Some(_), Opcode::Text | Opcode::Binary) => Err(ProtocolError::DataInterleaved),
-            (Some(message), _) if message.fragments >= config.max_fragments => {
+            (Some(message), _)
+                if want == Want::Message && !message.begun && message.fragments >= config.max_fragments =>
+            {
                 Err(ProtocolError::TooManyFragments { limit: config.max_fragments })
             }
             (Some(message), _) => {
-                message.fragments += 1;
+                message.fragments = message.fragments.saturating_add(1);
                 Ok(())
             }
             (None, _) => Ok(()),
         }
+    }
+
+    /// Checks that what is left of a frame is not too long for a message that is to be had whole.
+    #[inline]
+    fn check_size(&self, compressed: bool, left: u64, config: &Config) -> Result<(), ProtocolError> {
+        let room = match &self.message {
+            Some(message) if message.begun => return Ok(()),
+            // How long a compressed message becomes is seen when it is inflated.
+            Some(message) if message.inflater.is_some() => usize::MAX,
+            Some(message) => config.max_message_size.saturating_sub(message.payload.len()),
+            None if compressed => usize::MAX,
+            None => config.max_message_size,
+        };
+        if left > config.max_frame_size as u64 {
+            return Err(ProtocolError::FrameTooBig { length: left, limit: config.max_frame_size });
+        }
+        if left > room as u64 {
+            return Err(ProtocolError::MessageTooBig { limit: config.max_message_size });
+        }
+        Ok(())
     }
 
     /// Unmasks and checks a payload where it stands, and cuts it out once it is whole.
@@ -249,28 +304,31 @@ impl Receive {
         frame: &mut Frame,
         input: &mut BytesMut,
     ) -> Result<Option<Bytes>, ProtocolError> {
-        let here = input.len().min(frame.length);
-        if let Some(key) = &mut frame.key {
-            *key = mask(&mut input[frame.done..here], *key);
-        }
-        frame.done = here;
+        let here = frame.unmask(input);
         if frame.opcode == Opcode::Text {
             self.checked += valid_prefix(&input[self.checked..here]).ok_or(ProtocolError::TextNotUtf8)?;
         }
-        if here < frame.length {
+        if (here as u64) < frame.left {
             return Ok(None);
+        }
+        // RFC 6455 section 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
+        // stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
+        if frame.opcode == Opcode::Text && std::mem::take(&mut self.checked) != here {
+            return Err(ProtocolError::TextNotUtf8);
         }
         // An empty slice would keep the whole block from being used again.
         Ok(Some(if here == 0 { Bytes::new() } else { input.split_to(here).freeze() }))
     }
 
-    /// Moves what is there of a fragment's payload to the message's other fragments, inflating it if it is compressed.
+    /// Moves what is there of a fragment's payload to the message's other fragments, inflating it if it is compressed: all of it, or
+    /// for a part as much as makes a step. Tells whether that was the last of the frame.
     fn gather(
         &mut self,
         frame: &mut Frame,
+        in_parts: bool,
         input: &mut BytesMut,
         config: &Config,
-    ) -> Result<Option<Bytes>, ProtocolError> {
+    ) -> Result<bool, ProtocolError> {
         let message = match &mut self.message {
             Some(message) => message,
             none => {
@@ -282,66 +340,81 @@ impl Receive {
                 none.insert(message)
             }
         };
-        let count = input.len().min(frame.length - frame.done);
-        if let Some(key) = &mut frame.key {
-            *key = mask(&mut input[..count], *key);
-        }
-        frame.done += count;
-        let is_last = frame.fin && frame.done == frame.length;
+        let here = frame.unmask(input);
+        let given = message.payload.len() - message.waiting();
         let mut inflated = Ok(());
+        let mut is_full = false;
         if let Some(inflater) = &mut message.inflater {
-            let (payload, limit) = (&mut message.payload, config.max_message_size);
-            inflated = inflater.inflate(&input[..count], payload, limit, self.history.as_deref());
-            if is_last && inflated.is_ok() {
+            let payload = &mut message.payload;
+            let (limit, enough) =
+                if in_parts { (usize::MAX, given + STEP) } else { (config.max_message_size, usize::MAX) };
+            match inflater.inflate(&input[..here], payload, limit, enough, self.history.as_deref()) {
+                Ok(count) => {
+                    input.advance(count);
+                    frame.took(count);
+                }
+                Err(error) => inflated = Err(error),
+            }
+            is_full = inflater.is_full();
+            if frame.fin && frame.left == 0 && !is_full && inflated.is_ok() {
                 inflated = inflater.finish(payload, limit, self.history.as_deref());
                 if let Some(history) = &mut self.history {
                     history.extend(payload);
                 }
             }
+        } else if in_parts && message.payload.is_empty() && here > 3 {
+            // Cut out where it was read, since nothing goes before it; but not what may be less than a character, for that would
+            // keep the block while the rest is awaited.
+            message.payload = input.split_to(here);
+            frame.took(here);
         } else {
-            message.payload.extend_from_slice(&input[..count]);
+            message.payload.extend_from_slice(&input[..here]);
+            input.advance(here);
+            frame.took(here);
         }
-        input.advance(count);
         if message.text {
             let unchecked = &message.payload[self.checked..];
             self.checked += valid_prefix(unchecked).ok_or(ProtocolError::TextNotUtf8)?;
         }
         // What is wrong first is told, however the bytes came.
         inflated?;
-        if frame.done < frame.length {
-            return Ok(None);
-        }
-        Ok(Some(if frame.fin { message.take() } else { Bytes::new() }))
+        Ok(frame.left == 0 && !is_full)
     }
 
-    /// What a whole frame means: an event, or nothing if its message goes on.
-    #[inline]
-    fn on_frame(&mut self, frame: &Frame, payload: Bytes) -> Result<Option<Event>, ProtocolError> {
-        Ok(Some(match frame.opcode {
-            Opcode::Ping => Event::Ping(payload),
-            Opcode::Pong => Event::Pong(payload),
-            Opcode::Close => Event::Close(CloseFrame::parse(&payload)?),
-            _ if !frame.fin => return Ok(None),
-            Opcode::Text | Opcode::Binary | Opcode::Continuation => {
-                let text = match self.message.take() {
-                    None => frame.opcode == Opcode::Text,
-                    Some(message) => {
-                        let text = message.text;
-                        message.give_back();
-                        text
-                    }
-                };
-                // RFC 6455 section 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
-                // stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_."
-                if text && std::mem::take(&mut self.checked) != payload.len() {
-                    return Err(ProtocolError::TextNotUtf8);
-                }
-                Event::Message(if text {
-                    Message::Text(Utf8Bytes::from_checked(payload))
-                } else {
-                    Message::Binary(payload)
-                })
+    /// Takes what can be handed out of the message in hand, and what it is: all that is left of it if this is the last of it, or else
+    /// what is there, in whole characters if it is text.
+    fn take_part(&mut self, last: bool) -> Result<Option<(Opcode, Bytes)>, ProtocolError> {
+        let Some(message) = &mut self.message else { return Ok(None) };
+        let opcode = if message.text { Opcode::Text } else { Opcode::Binary };
+        let end = if message.text { self.checked } else { message.payload.len() };
+        let missing = message.payload.len() - end;
+        if !last {
+            if message.waiting() == missing {
+                return Ok(None);
             }
-        }))
+            let (part, gone) = message.take_part(end);
+            self.checked = self.checked.saturating_sub(gone);
+            return Ok(Some((opcode, part)));
+        }
+        let payload = message.take();
+        if let Some(message) = self.message.take() {
+            message.give_back();
+        }
+        self.checked = 0;
+        if missing > 0 { Err(ProtocolError::TextNotUtf8) } else { Ok(Some((opcode, payload))) }
     }
+}
+
+/// What a control frame means, or a payload that was checked, if it is text.
+#[inline]
+fn event(want: Want, opcode: Opcode, payload: Bytes, last: bool) -> Result<Option<Event>, ProtocolError> {
+    let event =
+        |data| if want == Want::Part { Event::Part(Part { data, last }) } else { Event::Message(data) };
+    Ok(Some(match opcode {
+        Opcode::Ping => Event::Ping(payload),
+        Opcode::Pong => Event::Pong(payload),
+        Opcode::Close => Event::Close(CloseFrame::parse(&payload)?),
+        Opcode::Text => event(Message::Text(Utf8Bytes::from_checked(payload))),
+        Opcode::Binary | Opcode::Continuation => event(Message::Binary(payload)),
+    }))
 }

@@ -9,8 +9,9 @@ use crate::deflate::Compressor;
 use crate::error::ApiMisuse;
 use crate::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
 use crate::mask::mask;
-use crate::message::Message;
+use crate::message::{Message, MessageKind, Utf8Bytes};
 use crate::output::Output;
+use crate::utf8::valid_prefix;
 
 /// From this size on a payload is queued as it is instead of being copied behind its header.
 const COPY_BELOW: usize = 16 << 10;
@@ -25,6 +26,23 @@ pub(crate) struct Send {
     /// The payload of the newest ping that could not be answered at once.
     pong: Option<Box<[u8]>>,
     compressor: Option<Compressor>,
+    /// The message that is being sent in parts.
+    unfinished: Option<Unfinished>,
+    carry: Carry,
+}
+
+/// The first bytes of a character of which the others are not there yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Carry {
+    bytes: [u8; 3],
+    length: u8,
+}
+
+/// A message of which parts were sent, and not the last.
+#[derive(Clone, Copy, Debug)]
+struct Unfinished {
+    kind: MessageKind,
+    compressed: bool,
 }
 
 /// How long a message has to be to be compressed: an empty one never is.
@@ -34,7 +52,7 @@ fn threshold(config: &Config) -> usize {
 
 impl Send {
     pub(crate) fn new(role: Role) -> Self {
-        Self { role, pong: None, compressor: None }
+        Self { role, pong: None, compressor: None, unfinished: None, carry: Carry::default() }
     }
 
     /// Compresses messages from now on, or no longer.
@@ -60,7 +78,7 @@ impl Send {
         config: &Config,
         output: &mut Output,
     ) {
-        let mut opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
+        let opcode = opcode(message.kind());
         let mut payload = message.into_bytes();
         let mut rsv = 0;
         if let Some(compressor) = &mut self.compressor
@@ -69,6 +87,22 @@ impl Send {
         {
             (payload, rsv) = (compressed, RSV1);
         }
+        match config.fragment_size {
+            None => self.encode(true, rsv, opcode, payload, config, output),
+            Some(_) => self.frames(true, rsv, opcode, payload, config, output),
+        }
+    }
+
+    /// Encodes a message or a part of one, in fragments if the configuration asks for them; `fin` is for the last.
+    fn frames(
+        &mut self,
+        fin: bool,
+        mut rsv: u8,
+        mut opcode: Opcode,
+        mut payload: Bytes,
+        config: &Config,
+        output: &mut Output,
+    ) {
         // RFC 6455 section 5.4: "a single frame with the FIN bit clear and an opcode other than 0, followed by zero or
         // more frames with the FIN bit clear and the opcode set to 0, and terminated by a single frame with the FIN bit
         // set and an opcode of 0"
@@ -79,7 +113,85 @@ impl Send {
                 (opcode, rsv) = (Opcode::Continuation, 0);
             }
         }
-        self.encode(true, rsv, opcode, payload, config, output);
+        self.encode(fin, rsv, opcode, payload, config, output);
+    }
+
+    /// Which kind of message is being sent in parts.
+    #[inline]
+    pub(crate) fn unfinished(&self) -> Option<MessageKind> {
+        self.unfinished.map(|message| message.kind)
+    }
+
+    /// Encodes a part of a message that has more than one. The first decides whether the message is compressed.
+    pub(crate) fn part(
+        &mut self,
+        data: Message,
+        last: bool,
+        compress: bool,
+        config: &Config,
+        output: &mut Output,
+    ) -> Result<(), ApiMisuse> {
+        if self.carry.length > 0 && (last || !data.is_empty()) {
+            return Err(ApiMisuse::TextNotUtf8);
+        }
+        let kind = data.kind();
+        let Some(message) = self.unfinished else {
+            let mut payload = data.into_bytes();
+            let compressor = self.compressor.as_mut().filter(|_| compress);
+            let first = compressor.and_then(|compressor| compressor.first_part(&payload, config));
+            let (compressed, rsv) = (first.is_some(), if first.is_some() { RSV1 } else { 0 });
+            payload = first.unwrap_or(payload);
+            self.unfinished = Some(Unfinished { kind, compressed });
+            self.frames(false, rsv, opcode(kind), payload, config, output);
+            return Ok(());
+        };
+        if message.kind != kind {
+            return Err(ApiMisuse::PartKind);
+        }
+        if data.is_empty() && !last {
+            return Ok(());
+        }
+        let mut payload = data.into_bytes();
+        if let Some(compressor) = self.compressor.as_mut().filter(|_| message.compressed) {
+            payload = compressor.part(&payload, last);
+        }
+        self.unfinished = (!last).then_some(message);
+        self.frames(last, 0, Opcode::Continuation, payload, config, output);
+        Ok(())
+    }
+
+    /// Cuts bytes of a message, as they come, into what is to be sent of them and, of text, the first bytes of a character, to be
+    /// [carried](Self::carry) over to the next. What was carried goes first.
+    pub(crate) fn cut(
+        &mut self,
+        kind: MessageKind,
+        mut bytes: Bytes,
+        last: bool,
+    ) -> Result<(Message, Carry), ApiMisuse> {
+        if kind == MessageKind::Binary {
+            return Ok((Message::Binary(bytes), self.carry));
+        }
+        let carried = &self.carry.bytes[..self.carry.length.into()];
+        if !carried.is_empty() {
+            bytes = [carried, &bytes].concat().into();
+        }
+        let valid = valid_prefix(&bytes).ok_or(ApiMisuse::TextNotUtf8)?;
+        let mut carry = Carry::default();
+        for (byte, place) in bytes[valid..].iter().zip(&mut carry.bytes) {
+            *place = *byte;
+            carry.length += 1;
+        }
+        if last && carry.length > 0 {
+            return Err(ApiMisuse::TextNotUtf8);
+        }
+        bytes.truncate(valid);
+        self.carry = Carry::default();
+        Ok((Message::Text(Utf8Bytes::from_checked(bytes)), carry))
+    }
+
+    /// Keeps what was [cut](Self::cut) off.
+    pub(crate) fn carry(&mut self, carry: Carry) {
+        self.carry = carry;
     }
 
     /// Encodes a ping or a pong of the caller's.
@@ -161,5 +273,14 @@ impl Send {
                 payload.freeze()
             }
         });
+    }
+}
+
+/// What the first frame of a message is.
+#[inline]
+fn opcode(kind: MessageKind) -> Opcode {
+    match kind {
+        MessageKind::Text => Opcode::Text,
+        MessageKind::Binary => Opcode::Binary,
     }
 }

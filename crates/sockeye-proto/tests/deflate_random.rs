@@ -8,7 +8,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, RngSeed};
-use sockeye_proto::{Deflate, Message, PerMessageDeflate, Role};
+use sockeye_proto::{Deflate, Event, Message, PerMessageDeflate, Role};
 use support::{BINARY, CONTINUATION, End, Frame, PING, TEXT, config, frame};
 
 const RSV1: u8 = 4;
@@ -24,10 +24,21 @@ fn runs(cases: u32) -> Runs {
 enum Step {
     /// We send.
     Send { message: Message, compress: bool },
+    /// We send in parts of so many bytes, and an empty one at the end perhaps.
+    SendParts { message: Message, size: usize, empty_last: bool },
     /// zlib sends.
-    Receive { message: Message, compress: bool, fragment: usize, final_block: bool },
+    Receive { message: Message, compress: bool, fragment: usize, final_block: bool, way: Way },
     /// Time passes.
     Wait(u64),
+}
+
+/// How a message is received.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Whole,
+    Parts,
+    /// In parts, of which only the first is wanted.
+    Abandoned,
 }
 
 #[derive(Clone, Debug)]
@@ -64,10 +75,16 @@ fn noise(seed: u8, size: usize) -> Vec<u8> {
 
 fn step() -> impl Strategy<Value = Step> {
     let fragment = prop_oneof![Just(usize::MAX), 1..200_usize];
+    let size = prop_oneof![1..100_usize, 1_000..40_000_usize];
+    let way = prop_oneof![2 => Just(Way::Whole), 1 => Just(Way::Parts), 1 => Just(Way::Abandoned)];
     prop_oneof![
         5 => (message(), prop::bool::weighted(0.8)).prop_map(|(message, compress)| Step::Send { message, compress }),
-        5 => (message(), prop::bool::weighted(0.8), fragment, prop::bool::weighted(0.2)).prop_map(
-            |(message, compress, fragment, final_block)| Step::Receive { message, compress, fragment, final_block }
+        3 => (message(), size, any::<bool>())
+            .prop_map(|(message, size, empty_last)| Step::SendParts { message, size, empty_last }),
+        5 => (message(), prop::bool::weighted(0.8), fragment, prop::bool::weighted(0.2), way).prop_map(
+            |(message, compress, fragment, final_block, way)| {
+                Step::Receive { message, compress, fragment, final_block, way }
+            }
         ),
         1 => (0..20_u64).prop_map(Step::Wait),
     ]
@@ -179,6 +196,29 @@ fn frames(message: &Message, zlib: &mut Zlib, step: &Step) -> Vec<Frame> {
     frames
 }
 
+/// Checks that what was sent is the message, in as many bytes at most.
+fn check_sent(
+    frames: &[Frame],
+    message: &Message,
+    zlib: &mut Zlib,
+    growth: usize,
+) -> Result<(), TestCaseError> {
+    let data: Vec<_> = frames.iter().filter(|frame| frame.opcode < 8).collect();
+    let (last, others) = data.split_last().expect("a frame");
+    prop_assert!(last.fin && others.iter().all(|frame| !frame.fin));
+    prop_assert!(data[1..].iter().all(|frame| frame.rsv == 0 && frame.opcode == CONTINUATION));
+    prop_assert!(frames.iter().all(|frame| frame.opcode < 8 || frame.rsv == 0));
+    let payload: Vec<u8> = data.iter().flat_map(|frame| frame.payload.clone()).collect();
+    prop_assert!(payload.len() <= message.len() + growth, "it has grown");
+    let plain = match data[0].rsv {
+        0 => payload,
+        RSV1 => zlib.inflate(&payload, message.len()),
+        rsv => return Err(TestCaseError::fail(format!("reserved bits {rsv}"))),
+    };
+    prop_assert!(plain == message.as_bytes(), "what zlib has inflated");
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(runs(250))]
 
@@ -192,7 +232,7 @@ proptest! {
         let (response, agreed) = deflate.answer(&[deflate.offer()]).unwrap();
         prop_assert_eq!(deflate.accept_response(&[response]), Ok(Some(agreed)));
         end.connection.start_deflate(agreed);
-        let (mut zlib, mut received) = (Zlib::new(other(role), agreed), 0);
+        let mut zlib = Zlib::new(other(role), agreed);
         for step in &steps {
             match step {
                 Step::Send { message, compress } => {
@@ -200,28 +240,48 @@ proptest! {
                         true => end.send(message.clone()).unwrap(),
                         false => end.connection.send_uncompressed(message.clone(), &mut end.output).unwrap(),
                     }
-                    let frames = end.frames();
-                    let data: Vec<_> = frames.iter().filter(|frame| frame.opcode < 8).collect();
-                    prop_assert!(data[1..].iter().all(|frame| frame.rsv == 0 && frame.opcode == CONTINUATION));
-                    prop_assert!(frames.iter().all(|frame| frame.opcode < 8 || frame.rsv == 0));
-                    let payload: Vec<u8> = data.iter().flat_map(|frame| frame.payload.clone()).collect();
-                    prop_assert!(payload.len() <= message.len() + 8, "it has grown");
-                    let plain = match data[0].rsv {
-                        0 => payload,
-                        RSV1 => zlib.inflate(&payload, message.len()),
-                        rsv => return Err(TestCaseError::fail(format!("reserved bits {rsv}"))),
-                    };
-                    prop_assert!(plain == message.as_bytes(), "what zlib has inflated");
+                    check_sent(&end.frames(), message, &mut zlib, 8)?;
                 }
-                Step::Receive { message, .. } => {
-                    for frame in frames(message, &mut zlib, step) {
-                        frame.to(role).chunks(chunk).for_each(|chunk| end.feed(chunk));
-                        end.feed_frame(support::frame(PING, "p"));
+                Step::SendParts { message, size, empty_last } => {
+                    let (mut frames, chunks) = (Vec::new(), message.as_bytes().chunks(*size));
+                    let count = chunks.len();
+                    for (i, chunk) in chunks.enumerate() {
+                        end.send_chunk(message.kind(), chunk, i + 1 == count && !empty_last).unwrap();
+                        end.ping("p").unwrap();
+                        frames.extend(end.frames());
                     }
-                    received += 1;
-                    let messages = end.messages();
+                    if count == 0 || *empty_last {
+                        end.send_chunk(message.kind(), b"", true).unwrap();
+                        frames.extend(end.frames());
+                    }
+                    check_sent(&frames, message, &mut zlib, message.len() / 1000 + 20 * (count + 1))?;
+                }
+                Step::Receive { message, way, .. } => {
+                    let mut wants_parts = *way != Way::Whole;
+                    end.events.clear();
+                    for frame in frames(message, &mut zlib, step) {
+                        for chunk in frame.to(role).chunks(chunk) {
+                            if wants_parts { end.feed_for_parts(chunk) } else { end.feed(chunk) }
+                            let has_part = end.events.iter().any(|event| matches!(event, Event::Part(_)));
+                            wants_parts &= *way == Way::Parts || !has_part;
+                        }
+                        end.feed_frame(support::frame(PING, "p"));
+                        if wants_parts {
+                            end.feed_for_parts(b"");
+                        }
+                    }
                     prop_assert_eq!(&end.error, &None);
-                    prop_assert!(messages.len() == received && messages[received - 1] == *message, "what we have inflated");
+                    let parts = end.events.iter().filter_map(|event| match event {
+                        Event::Part(part) => Some(part.data.as_bytes()),
+                        _ => None,
+                    });
+                    let (parts, whole) = (parts.collect::<Vec<_>>().concat(), end.messages());
+                    let is_right = match whole.first() {
+                        Some(whole) => whole == message && parts.is_empty(),
+                        None if *way == Way::Parts => parts == message.as_bytes(),
+                        None => message.as_bytes().starts_with(&parts),
+                    };
+                    prop_assert!(is_right, "what we have inflated, {:?}", way);
                     end.output = sockeye_proto::Output::new();
                 }
                 Step::Wait(seconds) => {

@@ -11,7 +11,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, RngSeed};
 use sockeye_proto::frame::MAX_HEADER;
-use sockeye_proto::{BytesMut, CloseInfo, Config, Connection, Event, Message, Output, ProtocolError, Role};
+use sockeye_proto::{
+    BytesMut, CloseInfo, Config, Connection, Event, Message, MessageKind, Output, ProtocolError, Role,
+};
 use support::{CLOSE, End, Frame, KEY, Pair, config, frame};
 
 /// The longest control frame.
@@ -114,6 +116,120 @@ proptest! {
         prop_assert_eq!(&outcome(role, &bytes, &[1]), &whole, "a byte at a time");
         prop_assert_eq!(&outcome(role, &bytes, &splits), &whole, "split at {:?}", splits);
     }
+
+    #[test]
+    fn parts_put_together_are_what_comes_whole(
+        (role, bytes) in role().prop_flat_map(|role| (Just(role), bytes_for(role))),
+        splits in vec(1..40_usize, 1..8),
+    ) {
+        let config = config(|config| (config.max_buffered, config.masking_key) = (1000, || KEY));
+        let mut whole = End::new(role, &config);
+        whole.feed(&bytes);
+        for splits in [&[usize::MAX][..], &[1], &splits] {
+            let mut end = End::new(role, &config);
+            feed_in_parts(&mut end, &bytes, splits);
+            let events = put_together(std::mem::take(&mut end.events))?;
+            prop_assert_eq!(&events, &whole.events, "split at {:?}", splits);
+            prop_assert_eq!((&end.error, end.connection.close_info()), (&whole.error, whole.connection.close_info()));
+            prop_assert_eq!(end.write_all(), whole.output.chunk());
+        }
+    }
+
+    #[test]
+    fn the_two_ways_take_turns_and_lose_nothing_but_what_is_thrown_away(
+        role in role(),
+        messages in vec((message(), 1..60_000_usize, any::<bool>()), 1..10),
+        turns in vec((1..200_000_usize, any::<bool>()), 1..12),
+    ) {
+        let mut bytes = Vec::new();
+        for (message, size, pings) in &messages {
+            let mut opcode = if message.is_text() { support::TEXT } else { support::BINARY };
+            for chunk in message.as_bytes().chunks(*size) {
+                bytes.extend(frame(std::mem::take(&mut opcode), chunk).part().to(role));
+                if *pings {
+                    bytes.extend(frame(support::PING, "p").to(role));
+                }
+            }
+            bytes.extend(frame(opcode, "").to(role));
+        }
+        let mut end = End::new(role, &config(|config| config.masking_key = || KEY));
+        let (mut rest, mut turns) = (&bytes[..], turns.iter().cycle());
+        while !rest.is_empty() {
+            let (size, in_parts) = turns.next().expect("it goes round");
+            let (chunk, tail) = rest.split_at(rest.len().min(*size));
+            if *in_parts { end.feed_for_parts(chunk) } else { end.feed(chunk) }
+            rest = tail;
+        }
+        prop_assert_eq!(&end.error, &None);
+        let (mut expected, mut begun): (_, Option<Vec<u8>>) = (messages.iter().map(|(message, ..)| message).peekable(), None);
+        for event in &end.events {
+            match event {
+                Event::Message(message) => {
+                    if begun.take().is_some() {
+                        expected.next();
+                    }
+                    prop_assert!(expected.next() == Some(message));
+                }
+                Event::Part(part) => {
+                    let so_far = begun.get_or_insert_default();
+                    let from = so_far.len();
+                    so_far.extend(part.data.as_bytes());
+                    if expected.peek().is_none_or(|message| !message.as_bytes().starts_with(so_far)) {
+                        // It is the first part of the next message.
+                        so_far.drain(..from);
+                        expected.next();
+                    }
+                    let message = expected.peek().expect("one of the messages");
+                    prop_assert!(message.kind() == part.data.kind() && message.as_bytes().starts_with(so_far));
+                    prop_assert!(!part.last || message.len() == so_far.len());
+                    if part.last {
+                        (begun, _) = (None, expected.next());
+                    }
+                }
+                _ => {}
+            }
+        }
+        if begun.is_some() {
+            expected.next();
+        }
+        prop_assert_eq!(expected.next(), None);
+    }
+}
+
+fn feed_in_parts(end: &mut End, bytes: &[u8], splits: &[usize]) {
+    let (mut rest, mut splits) = (bytes, splits.iter().cycle());
+    while !rest.is_empty() {
+        let (chunk, tail) = rest.split_at(rest.len().min(*splits.next().expect("it goes round")));
+        end.feed_for_parts(chunk);
+        rest = tail;
+    }
+}
+
+/// Parts as whole messages, each where its last part was; what is unfinished is left out.
+fn put_together(events: Vec<Event>) -> Result<Vec<Event>, TestCaseError> {
+    let (mut whole, mut message) = (Vec::new(), None);
+    for event in events {
+        let Event::Part(part) = event else {
+            prop_assert!(!matches!(event, Event::Message(_)));
+            whole.push(event);
+            continue;
+        };
+        prop_assert!(part.last || !part.data.is_empty(), "an empty part that is not the last");
+        let (kind, payload) = message.get_or_insert((part.data.kind(), Vec::new()));
+        prop_assert_eq!(*kind, part.data.kind());
+        payload.extend(part.data.as_bytes());
+        if part.last {
+            let payload = std::mem::take(payload);
+            let data = if *kind == MessageKind::Text {
+                Message::from(String::from_utf8(payload).expect("parts that are text"))
+            } else {
+                Message::from(payload)
+            };
+            whole.push(Event::Message(data));
+            message = None;
+        }
+    }
+    Ok(whole)
 }
 
 #[derive(Clone, Debug)]
@@ -127,7 +243,11 @@ enum Call {
     Ping(usize),
     Pong(usize),
     Receive,
+    ReceiveControl,
+    ReceivePart,
     Send(Message),
+    SendChunk(Message, bool),
+    SendPart(Message, bool),
     Time(u64),
     Write(usize),
     Written(usize),
@@ -146,7 +266,11 @@ fn call(role: Role) -> impl Strategy<Value = Call> {
         2 => (0..200_usize).prop_map(Call::Ping),
         2 => (0..200_usize).prop_map(Call::Pong),
         3 => Just(Call::Receive),
+        1 => Just(Call::ReceiveControl),
+        3 => Just(Call::ReceivePart),
         3 => message().prop_map(Call::Send),
+        1 => (message(), any::<bool>()).prop_map(|(message, last)| Call::SendChunk(message, last)),
+        2 => (message(), any::<bool>()).prop_map(|(message, last)| Call::SendPart(message, last)),
         4 => (0..30_000_u64).prop_map(Call::Time),
         3 => (0..2000_usize).prop_map(Call::Write),
         1 => any::<usize>().prop_map(Call::Written),
@@ -202,16 +326,28 @@ impl Subject {
             Call::End => self.end.connection.on_end(),
             Call::Ping(length) => drop(self.end.ping(vec![0; *length])),
             Call::Pong(length) => drop(self.end.pong(vec![0; *length])),
-            Call::Receive => {
+            Call::Receive | Call::ReceiveControl | Call::ReceivePart => {
                 let End { connection, input, output, now, .. } = &mut self.end;
                 most = before.max(max_buffered) + 2 * MAX_CONTROL;
-                drop(connection.receive(input, output, || *now));
+                drop(match call {
+                    Call::Receive => connection.receive(input, output, || *now),
+                    Call::ReceiveControl => connection.receive_control(input, output, || *now),
+                    _ => connection.receive_part(input, output, || *now),
+                });
             }
-            Call::Send(message) => {
+            Call::Send(message) | Call::SendChunk(message, _) | Call::SendPart(message, _) => {
                 let frames =
                     message.len() / self.end.connection.config().fragment_size.unwrap_or(usize::MAX) + 1;
-                most += message.len() + frames * MAX_HEADER;
-                drop(self.end.send(message.clone()));
+                most += message.len() + 3 + frames * MAX_HEADER;
+                drop(match call {
+                    // Of text, as often as not, without the last byte of a character.
+                    Call::SendChunk(message, last) => {
+                        let bytes = &message.as_bytes()[..message.len() - message.len() % 2];
+                        self.end.send_chunk(message.kind(), bytes, *last)
+                    }
+                    Call::SendPart(message, last) => self.end.send_part(message.clone(), *last),
+                    _ => self.end.send(message.clone()),
+                });
             }
             Call::Time(milliseconds) => self.end.now += Duration::from_millis(*milliseconds),
             Call::Write(count) => {

@@ -85,6 +85,8 @@ pub(crate) fn close_frame(code: Option<u16>, reason: &str) -> Closing {
 
 /// WHATWG WebSockets section 4, "Feedback from the protocol": the steps of the queued tasks.
 pub(crate) fn feedback(socket: &Arc<Shared>, feedback: Feedback) {
+    // Nothing is garbage while a task uses it. If this is the last reference, what may be is found out when it goes.
+    let _this = socket.handle();
     match feedback {
         Feedback::Established { extensions, protocol } => established(socket, extensions, protocol),
         Feedback::Message(message) => message_received(socket, message),
@@ -94,7 +96,6 @@ pub(crate) fn feedback(socket: &Arc<Shared>, feedback: Feedback) {
         // been queued using send() but that, as of the last time the event loop reached step 1, had not yet been transmitted to the network"
         Feedback::Transmitted(total) => socket.attributes().transmitted = total,
     }
-    collect_garbage(socket);
 }
 
 /// "When the WebSocket connection is established".

@@ -139,8 +139,8 @@ impl Listener {
 
     fn call(&self, socket: &WebSocket, event: &Event) {
         let callback = Arc::clone(&lock(&self.callback));
-        // DOM section 2.9, "inner invoke" step 10: "If this throws an exception [..] Report exception"; a panic is reported by the
-        // process's panic hook before it unwinds, and is nothing that the socket or the next listener has to do with.
+        // DOM section 2.9, "inner invoke": what a callback throws is reported and the next one called. A panic is reported by the
+        // process's panic hook before it unwinds.
         let _ = catch_unwind(AssertUnwindSafe(|| (*lock(&callback))(socket, event)));
     }
 }
@@ -233,7 +233,7 @@ impl Listeners {
             return;
         }
         let socket = socket();
-        // DOM section 2.9, "invoke" step 6: "Let listeners be a clone of event's currentTarget attribute value's event listener
+        // DOM section 2.9, "invoke": "Let listeners be a clone of event's currentTarget attribute value's event listener
         // list.": those that are added meanwhile are not called.
         let listeners = lock(&self.0).listeners.clone();
         for listener in listeners {

@@ -33,7 +33,11 @@ impl Meter {
     pub(crate) fn encoded(&mut self, data: usize, before: usize, after: usize) {
         self.advance(before);
         let end = self.written + after as u64;
-        self.waiting.push_back(Encoded { end, length: (after - before) as u64, data: data as u64 });
+        self.waiting.push_back(Encoded {
+            end,
+            length: after.saturating_sub(before) as u64,
+            data: data as u64,
+        });
     }
 
     /// How much application data has been transmitted in all, if that is more than it was.

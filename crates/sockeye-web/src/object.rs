@@ -49,9 +49,9 @@ pub(crate) struct Attributes {
 }
 
 /// How to connect, with what the options say.
-pub(crate) fn target(url: &Url, protocols: Vec<String>, options: &Options) -> Target {
+pub(crate) fn target(url: &Url, protocols: &[&str], options: &Options) -> Target {
     let has_protocols = !protocols.is_empty();
-    let mut client = protocols.into_iter().fold(options.client.clone(), sockeye::Client::subprotocol);
+    let mut client = protocols.iter().copied().fold(options.client.clone(), sockeye::Client::subprotocol);
     if let Some(origin) = &options.origin {
         client = client.origin(origin.clone());
     }

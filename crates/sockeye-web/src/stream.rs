@@ -145,6 +145,7 @@ impl WebSocketStream {
         let WebSocketStreamOptions { protocols, signal, options } = options;
         // "constructor" steps 1 to 4.
         let url = url_record(url, options.base_url.as_deref())?;
+        let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
         check_protocols(&protocols)?;
         let link = Arc::new(Link::default());
         let shared = Arc::new(Shared { url, link: Arc::clone(&link), slots: Mutex::new(Slots::new()) });
@@ -154,7 +155,7 @@ impl WebSocketStream {
             shared.abort_opening();
             return Ok(stream);
         }
-        let target = target(&shared.url, protocols, &options);
+        let target = target(&shared.url, &protocols, &options);
         let driving = async move {
             let mut driving = pin!(connection::run(Arc::clone(&shared), link, target));
             if let Some(signal) = signal {

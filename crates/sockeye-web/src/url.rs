@@ -46,7 +46,7 @@ pub(crate) fn url_record(text: &str, base: Option<&str>) -> Result<Url, DomExcep
 }
 
 /// Step 9 of the constructor.
-pub(crate) fn check_protocols(protocols: &[String]) -> Result<(), DomException> {
+pub(crate) fn check_protocols(protocols: &[&str]) -> Result<(), DomException> {
     // WHATWG WebSockets section 3.1, "new WebSocket()" step 9: "If any of the values in protocols occur more than once or otherwise fail
     // to match the requirements for elements that comprise the value of `Sec-WebSocket-Protocol` fields as defined by The WebSocket
     // protocol, then throw a "SyntaxError" DOMException."

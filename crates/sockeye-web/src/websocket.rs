@@ -79,6 +79,8 @@ impl BinaryType {
 /// A handler may call any method, of this socket too; it may drop the socket; it may panic, which the process's panic hook
 /// reports, and which ends nothing but that handler's run. No lock is held while it runs.
 ///
+/// When the runtime is shut down, the task goes, and no more events come.
+///
 /// On a runtime of one thread (`flavor = "current_thread"`) nothing happens between the constructor and the next `.await`, so that handlers set
 /// there miss no event, as in a browser. On a runtime of several threads events may be fired at once: set handlers in
 /// the last argument of [`with_options`](Self::with_options), before anything can happen.
@@ -120,7 +122,7 @@ impl WebSocket {
     ///
     /// There is no tokio runtime.
     pub fn new(url: &str) -> Result<Self, DomException> {
-        Self::with_options(url, [] as [&str; 0], Options::default(), |_| {})
+        Self::with_options(url, &[], Options::default(), |_| {})
     }
 
     /// `new WebSocket(url, protocols)`: offers subprotocols too, the most wanted first. The connection is failed if the server chooses
@@ -133,11 +135,13 @@ impl WebSocket {
     /// # Panics
     ///
     /// There is no tokio runtime.
-    pub fn with_protocols<P: Into<String>>(
+    pub fn with_protocols<P: AsRef<str>>(
         url: &str,
         protocols: impl IntoIterator<Item = P>,
     ) -> Result<Self, DomException> {
-        Self::with_options(url, protocols, Options::default(), |_| {})
+        let protocols: Vec<P> = protocols.into_iter().collect();
+        let protocols: Vec<&str> = protocols.iter().map(AsRef::as_ref).collect();
+        Self::with_options(url, &protocols, Options::default(), |_| {})
     }
 
     /// The constructor with all that a browser knows by itself, and with a place to set handlers in before anything can happen.
@@ -149,7 +153,7 @@ impl WebSocket {
     ///
     /// let mut options = Options::default();
     /// options.base_url = Some("http://127.0.0.1:9000/".into());
-    /// let socket = WebSocket::with_options("/echo", ["chat"], options, |socket| {
+    /// let socket = WebSocket::with_options("/echo", &["chat"], options, |socket| {
     ///     socket.set_onclose(|_, event| println!("closed with {}", event.code));
     /// })?;
     /// assert_eq!(socket.url(), "ws://127.0.0.1:9000/echo");
@@ -164,15 +168,14 @@ impl WebSocket {
     /// # Panics
     ///
     /// There is no tokio runtime, neither in the options nor around.
-    pub fn with_options<P: Into<String>>(
+    pub fn with_options(
         url: &str,
-        protocols: impl IntoIterator<Item = P>,
+        protocols: &[&str],
         options: Options,
         set_up: impl FnOnce(&Self),
     ) -> Result<Self, DomException> {
         let url = url_record(url, options.base_url.as_deref())?;
-        let protocols: Vec<String> = protocols.into_iter().map(Into::into).collect();
-        check_protocols(&protocols)?;
+        check_protocols(protocols)?;
         let link = Arc::new(Link::default());
         let shared = Arc::new(Shared::new(url, Arc::clone(&link), options.event_loop.clone()));
         let socket = shared.handle();

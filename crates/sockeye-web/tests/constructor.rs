@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 fn url(text: &str, base: Option<&str>) -> Result<String, ErrorName> {
     let mut options = Options::default();
     options.base_url = base.map(str::to_owned);
-    let socket = WebSocket::with_options(text, [] as [&str; 0], options, |_| {});
+    let socket = WebSocket::with_options(text, &[], options, |_| {});
     socket.map(|socket| socket.url()).map_err(|error| error.kind())
 }
 

@@ -50,7 +50,7 @@ async fn messages_of_each_type_and_size_are_told_as_they_came() {
     let (done, all) = oneshot::channel();
     let (mut done, mut received) = (Some(done), Vec::new());
     let sizes = [0, 1, 125, 126, 65535, 65536, 1 << 20, 16 << 20];
-    let socket = WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    let socket = WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         log.listen(socket);
         socket.set_onmessage(move |_, event| {
             received.push(event.clone());
@@ -124,7 +124,7 @@ async fn messages_that_came_already_are_ignored_once_a_handler_has_closed() {
     })
     .await;
     let told = log.clone();
-    let _socket = WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    let _socket = WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         log.listen(socket);
         socket.set_onmessage(move |socket, event| {
             told.add(event.data.as_text().unwrap());
@@ -147,7 +147,7 @@ async fn attributes_change_with_the_event_and_not_before() {
     })
     .await;
     let told = log.clone();
-    let socket = WebSocket::with_options(&server.url, ["a", "b"], Options::default(), |socket| {
+    let socket = WebSocket::with_options(&server.url, &["a", "b"], Options::default(), |socket| {
         log.listen(socket);
         socket.set_onopen(move |socket| {
             told.add(format!(
@@ -195,7 +195,7 @@ async fn a_handler_may_panic() {
     let log = Log::default();
     let server = opened(echo).await;
     let told = log.clone();
-    let socket = WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    let socket = WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         log.listen(socket);
         socket.set_onmessage(|_, event| panic!("on purpose, for {:?}", event.data));
         socket.add_event_listener(EventType::Message, move |_, event| told.add(support::describe(event)));
@@ -222,7 +222,7 @@ async fn a_handler_may_drop_the_last_reference() {
     let told = log.clone();
     let slot = Arc::new(std::sync::Mutex::new(None));
     let held = Arc::clone(&slot);
-    let socket = WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    let socket = WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         log.listen(socket);
         socket.set_onopen(move |socket| {
             drop(held.lock().unwrap().take());
@@ -258,7 +258,7 @@ async fn handlers_run_one_at_a_time_in_order() {
     let (running, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let seen = Arc::clone(&next);
     let closed = log.clone();
-    let _socket = WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), move |socket| {
+    let _socket = WebSocket::with_options(&server.url, &[], Options::default(), move |socket| {
         socket.set_onmessage(move |socket, event| {
             assert!(!running.swap(true, Ordering::SeqCst), "another handler runs");
             let number = next.fetch_add(1, Ordering::SeqCst);
@@ -294,7 +294,7 @@ async fn whoever_hears_an_answer_knows_that_it_was_sent() {
     let log = Log::default();
     let server = opened(echo).await;
     let told = log.clone();
-    let socket = WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    let socket = WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         log.listen(socket);
         socket.set_onmessage(move |socket, _| told.add(format!("left {}", socket.buffered_amount())));
     })

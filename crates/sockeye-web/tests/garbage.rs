@@ -5,23 +5,9 @@ mod support;
 use sockeye_web::{AbortController, EventType, ListenerOptions, Options, WebSocket};
 use support::{
     BINARY, CLOSE, EVENTS, Log, PING, PONG, TEXT, close_payload, frame, open, opened, read_end, read_frame,
-    read_head, soon, tcp,
+    read_head, soon, tcp, until_close,
 };
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-
-/// Reads up to the Close frame and answers it: the frames.
-async fn until_close(mut stream: TcpStream) -> Vec<(u8, Vec<u8>)> {
-    let mut frames = Vec::new();
-    loop {
-        let (opcode, payload) = read_frame(&mut stream).await;
-        frames.push((opcode, payload.clone()));
-        if opcode == CLOSE {
-            stream.write_all(&frame(CLOSE, &payload)).await.unwrap();
-            return frames;
-        }
-    }
-}
 
 /// A socket that is open, and with no listener.
 async fn open_bare(url: &str) -> WebSocket {
@@ -86,6 +72,23 @@ async fn its_listeners_are_called() {
     let lines = ["open 1", "message \"still there?\" 1", "close true 4000 \"\" 3"];
     assert_eq!(log.until("close").await, lines);
     server.end().await;
+}
+
+#[tokio::test]
+async fn both_events_of_a_failure_are_fired() {
+    // Between the two the state is CLOSED, and nobody holds a reference but the task itself.
+    for bytes in [b"".to_vec(), frame(TEXT, b"\xff")] {
+        let log = Log::default();
+        let server = opened(async move |mut stream| {
+            stream.write_all(&bytes).await.unwrap();
+            stream.shutdown().await.unwrap();
+            read_end(&mut stream).await;
+        })
+        .await;
+        drop(open(&server.url, &log));
+        assert_eq!(log.until("close").await, ["open 1", "error 3", "close false 1006 \"\" 3"]);
+        server.end().await;
+    }
 }
 
 #[tokio::test]
@@ -220,7 +223,7 @@ async fn the_socket_that_a_handler_gets_is_a_reference_too() {
     .await;
     let log = Log::default();
     let told = log.clone();
-    drop(WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    drop(WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         let once = ListenerOptions { once: true, signal: None };
         socket.add_event_listener_with(EventType::Message, once, move |socket, _| {
             *keeper.lock().unwrap() = Some(socket.clone());

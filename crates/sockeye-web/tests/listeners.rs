@@ -11,7 +11,7 @@ use support::{Log, echo, opened};
 async fn session(set_up: impl FnOnce(&WebSocket, &Log)) -> String {
     let log = Log::default();
     let server = opened(echo).await;
-    let socket = WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    let socket = WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         let ready = log.clone();
         socket.set_onopen(move |_| ready.add("ready"));
         set_up(socket, &log);
@@ -54,7 +54,6 @@ async fn listeners_are_called_in_the_order_in_which_they_were_added() {
 
 #[tokio::test]
 async fn a_handler_has_the_place_where_it_was_first_set() {
-    // HTML section 8.1.8.1: "set [..] even if it is subsequently set to another value, [..] the order remains"
     let calls = session(|socket, log| {
         socket.add_event_listener(EventType::Message, say(log, "a"));
         socket.set_handler(EventType::Message, say(log, "x"));
@@ -192,7 +191,7 @@ async fn listeners_and_what_they_hold_are_let_go_after_close() {
     let log = Log::default();
     let server = opened(echo).await;
     let held = Arc::new(());
-    let socket = WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    let socket = WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         log.listen(socket);
         let (own, held) = (socket.clone(), Arc::clone(&held));
         socket.add_event_listener(EventType::Message, move |_, _| drop((own.clone(), Arc::clone(&held))));

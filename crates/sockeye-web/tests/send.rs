@@ -59,7 +59,7 @@ async fn it_counts_utf8_bytes_and_no_framing_and_keeps_still_until_the_event_loo
     let server = opened(echo).await;
     let (done, amounts) = oneshot::channel();
     let mut done = Some(done);
-    let socket = WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    let socket = WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         log.listen(socket);
         socket.set_onopen(move |socket| {
             let mut amounts = vec![socket.buffered_amount()];
@@ -206,7 +206,7 @@ async fn what_a_lost_connection_had_not_taken_stays() {
     const SIZE: u64 = 16 << 20;
     let log = Log::default();
     let server = opened(async |stream| stream.set_zero_linger().unwrap()).await;
-    let socket = WebSocket::with_options(&server.url, [] as [&str; 0], Options::default(), |socket| {
+    let socket = WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
         log.listen(socket);
         let log = log.clone();
         socket.set_onopen(move |socket| {

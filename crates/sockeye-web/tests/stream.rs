@@ -12,7 +12,7 @@ use sockeye_web::{
 };
 use support::{
     BINARY, CLOSE, PING, PONG, TEXT, answer, close_payload, echo, frame, opened, read_end, read_frame,
-    read_head, soon, tcp,
+    read_head, soon, tcp, until_close,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -115,7 +115,7 @@ async fn each_way_to_close_sends_its_frame() {
     let ways: [(&str, Way, Vec<u8>); 9] = [
         ("close()", |stream, _| stream.close(WebSocketCloseInfo::default()).unwrap(), vec![]),
         ("close with a code", |stream, _| stream.close(info(1000, "")).unwrap(), close_payload(1000, "")),
-        // "If reason is not empty, but code is null, then set code to 1000"
+        // "If reason is non-empty, but code is not set, then set code to 1000"
         (
             "close with a reason",
             |stream, _| stream.close(info(None, "bye")).unwrap(),
@@ -150,19 +150,13 @@ async fn each_way_to_close_sends_its_frame() {
     ];
     assert_eq!(reason().to_string(), "WebSocketError:  (4000)");
     for (name, close, expected) in ways {
-        let server = opened(async |mut stream| {
-            let (opcode, payload) = read_frame(&mut stream).await;
-            assert_eq!(opcode, CLOSE);
-            stream.write_all(&frame(CLOSE, &payload)).await.unwrap();
-            payload
-        })
-        .await;
+        let server = opened(until_close).await;
         let (stream, halves) = open(&server.url).await;
         close(&stream, halves);
         let closed = soon(stream.closed()).await.unwrap();
         let sent = server.end().await;
-        assert_eq!(sent, expected, "{name}");
-        let code = sent.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+        assert_eq!(sent, [(CLOSE, expected)], "{name}");
+        let code = sent[0].1.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
         assert_eq!(closed.close_code, Some(code), "{name}");
     }
 }

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use sockeye_proto::{
-    CloseCode, CloseFrame, Config, Connection, Event, Message, PerMessageDeflate, Prepared, Role,
+    CloseCode, CloseFrame, Config, Connection, Event, Message, PerMessageDeflate, Prepared, ProtocolError,
+    Role,
 };
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::task::coop;
@@ -22,6 +23,10 @@ use crate::drain::Member;
 use crate::error::Error;
 use crate::ping::{Ping, Pings};
 use crate::transport::Transport;
+
+mod parts;
+
+pub(crate) use parts::{Step, poll_block, poll_item, poll_source};
 
 /// From this many bytes on, encoded messages are written even if more are about to follow.
 const BATCH: usize = 64 << 10;
@@ -116,6 +121,18 @@ impl Driver {
 
     /// The next event; `None` once the connection has ended, an error if it did not end by a closing handshake.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
+        self.poll_received(cx, |connection, buffers| {
+            connection.receive(&mut buffers.input, &mut buffers.output, now)
+        })
+    }
+
+    /// The next of what `receive` makes of the input.
+    #[inline]
+    fn poll_received(
+        &mut self,
+        cx: &mut Context<'_>,
+        receive: impl Fn(&mut Connection, &mut Buffers) -> Result<Option<Event>, ProtocolError>,
+    ) -> Poll<Result<Option<Event>, Error>> {
         // A reply waits for at most one further run of the user's code, which may have been long.
         let tick = coarsetime::Instant::now();
         if std::mem::replace(&mut self.tick, tick) != tick {
@@ -123,7 +140,7 @@ impl Driver {
         }
         loop {
             ready!(self.poll_turn(cx));
-            if let Some(event) = self.next_event() {
+            if let Some(event) = self.next_event(&receive) {
                 self.give_back();
                 return Poll::Ready(Ok(Some(event)));
             }
@@ -172,6 +189,10 @@ impl Driver {
                 return Poll::Ready(Err(self.closed()));
             }
             if self.has_room() {
+                // A transport that gives way when the task's turn is over would take nothing then, and nobody might ever call again.
+                if !coop::has_budget_remaining() {
+                    drop(ready!(coop::poll_proceed(cx)));
+                }
                 return Poll::Ready(Ok(()));
             }
             if self.poll_write(cx).is_ready() {
@@ -288,9 +309,12 @@ impl Driver {
 
     /// Takes the next event out of the input.
     #[inline]
-    fn next_event(&mut self) -> Option<Event> {
+    fn next_event(
+        &mut self,
+        receive: impl Fn(&mut Connection, &mut Buffers) -> Result<Option<Event>, ProtocolError>,
+    ) -> Option<Event> {
         let buffers = self.buffers.as_mut()?;
-        match self.connection.receive(&mut buffers.input, &mut buffers.output, now) {
+        match receive(&mut self.connection, buffers) {
             Ok(event) => {
                 if let Some(Event::Pong(payload)) = &event {
                     self.pings.answered(payload);
@@ -412,7 +436,7 @@ impl Driver {
     }
 
     /// Why nothing can be sent. The failure itself is told by `recv`.
-    fn closed(&self) -> Error {
+    pub(crate) fn closed(&self) -> Error {
         self.write_error.as_ref().map_or(Error::Closed, |error| io::Error::from(error.kind()).into())
     }
 

@@ -30,6 +30,9 @@ pub enum Error {
     /// The peer broke the protocol, or a limit that we set it.
     #[error("the peer broke the protocol: {0}")]
     Protocol(#[from] ProtocolError),
+    /// The reader or stream of the caller's that was to be sent has failed: the connection goes on, the message is unfinished.
+    #[error("cannot read what is to be sent: {0}")]
+    Source(io::Error),
     /// The URL is not one of a WebSocket (RFC 6455 section 3).
     #[error(transparent)]
     Url(#[from] UrlError),
@@ -72,7 +75,8 @@ pub enum TrySendError {
     /// The closing handshake has begun, or the connection has ended.
     #[error("the connection is closing or closed")]
     Closed(Message),
-    /// There is no room: [`Config::max_buffered`](crate::Config::max_buffered) bytes wait to be written.
+    /// There is no room: [`Config::max_buffered`](crate::Config::max_buffered) bytes wait to be written, or a
+    /// [`MessageWriter`](crate::MessageWriter) is at work.
     #[error("the peer reads slower than it is sent to")]
     Full(Message),
 }

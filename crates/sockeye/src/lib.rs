@@ -35,6 +35,30 @@
 //! - [`Prepared`]: a message for many connections, compressed once.
 //! - [`pair()`]: two WebSockets joined in memory, for tests.
 //!
+//! # Big messages
+//!
+//! [`recv`](WebSocket::recv) gives whole messages, and none over [`Config::max_message_size`]. A message may also be had piece by piece, and
+//! sent so, whatever its length, in memory for a block or two each way:
+//!
+//! - [`recv_part`](WebSocket::recv_part) gives what has come of a message, inflated, and as text checked so far and cut between characters.
+//! - [`send_reader`](WebSocket::send_reader) sends an [`AsyncRead`](tokio::io::AsyncRead) as one message, [`send_stream`](WebSocket::send_stream) a
+//!   [`Stream`](futures_core::Stream) of bytes, [`send_part`](WebSocket::send_part) what you have.
+//! - To send and receive big messages at the same time, [`split`](WebSocket::split); [`Sender::start_message`] makes the other senders wait.
+//!
+//! ```no_run
+//! # use sockeye::MessageKind;
+//! # use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+//! # async fn example(mut film: impl AsyncRead + Unpin, mut copy: impl AsyncWrite + Unpin) -> Result<(), Box<dyn std::error::Error>> {
+//! # let mut ws = sockeye::connect("ws://127.0.0.1:9000/echo").await?;
+//! ws.send_reader(MessageKind::Binary, &mut film).await?;
+//! while let Some(part) = ws.recv_part().await? {
+//!     copy.write_all(part.data.as_bytes()).await?;
+//!     if part.last { break }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What decides anything about the protocol is in [`sockeye_proto`], which does no I/O.
 //!
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
@@ -65,8 +89,8 @@ mod transport;
 pub use sockeye_proto::handshake::{Answer, Extension, Request};
 pub use sockeye_proto::{
     ApiMisuse, Bytes, CloseCode, CloseFrame, CloseInfo, Config, Deflate, Event, HandshakeError, HeaderMap,
-    HeaderName, HeaderValue, Message, PongTimeout, Prepared, ProtocolError, Refusal, Side, StatusCode,
-    UrlError, Utf8Bytes, WebSocketUrl, header,
+    HeaderName, HeaderValue, Message, MessageKind, Part, PongTimeout, Prepared, ProtocolError, Refusal, Side,
+    StatusCode, UrlError, Utf8Bytes, WebSocketUrl, header,
 };
 
 pub use client::{Client, connect};
@@ -81,7 +105,7 @@ pub use proxy::{Proxies, Proxy, ProxyError};
 pub use reconnect::{Attempt, Backoff, Failure, Reconnecting};
 pub use server::Server;
 pub use socket::WebSocket;
-pub use split::{Receiver, Sender};
+pub use split::{MessageWriter, Receiver, Sender};
 pub use tls::{CertificateProblem, PemError, Tls, TlsError, TlsInfo};
 
 pub use rustls;

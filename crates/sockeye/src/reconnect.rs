@@ -300,7 +300,7 @@ impl Error {
             Self::Io(error) => error.kind() != io::ErrorKind::PermissionDenied,
             Self::Open(error) => error.cause.is_temporary(),
             Self::Closed | Self::PongTimeout(_) | Self::Protocol(_) => true,
-            Self::Misuse(_) | Self::Url(_) => false,
+            Self::Misuse(_) | Self::Source(_) | Self::Url(_) => false,
         }
     }
 }

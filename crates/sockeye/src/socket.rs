@@ -21,6 +21,8 @@ use crate::ping::Ping;
 use crate::split::{self, Receiver, Sender};
 use crate::transport::Transport;
 
+mod parts;
+
 /// A WebSocket connection, whichever end, whatever transport.
 ///
 /// Messages go both ways at any time. Pings are answered, the connection is kept alive, and limits and deadlines
@@ -93,7 +95,7 @@ impl WebSocket {
     }
 
     /// Like [`recv`](Self::recv), but tells of control frames too: pings (answered already), pongs, and the
-    /// peer's Close (answered already).
+    /// peer's Close (answered already). Of those that came while a message was [sent in parts](Self::send_part) it does not tell.
     pub fn recv_event(&mut self) -> impl Future<Output = Result<Option<Event>, Error>> {
         poll_fn(|cx| self.driver.poll_event(cx))
     }
@@ -108,7 +110,8 @@ impl WebSocket {
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun (RFC 6455 section 5.5.1), [`Error::Io`] if writing failed. Go on
-    /// with [`recv`](Self::recv), for what the peer said before and for how the connection ended.
+    /// with [`recv`](Self::recv), for what the peer said before and for how the connection ended. [`Error::Misuse`] while a message
+    /// that is [sent in parts](Self::send_part) is unfinished.
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
         let mut message = Some(message.into());
         poll_fn(move |cx| {

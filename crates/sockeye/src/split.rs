@@ -13,13 +13,19 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use sockeye_proto::{CloseCode, CloseFrame, CloseInfo, Event, Message, Prepared, Utf8Bytes};
+use sockeye_proto::{
+    CloseCode, CloseFrame, CloseInfo, Event, Message, MessageKind, Part, Prepared, Utf8Bytes,
+};
 
 use crate::driver::Driver;
 use crate::error::{Error, TrySendError};
 use crate::handshake::Handshake;
 use crate::ping::Ping;
 use crate::socket::poll_message;
+
+mod writer;
+
+pub use writer::MessageWriter;
 
 pub(crate) fn split(driver: Driver, handshake: Option<Box<Handshake>>) -> (Sender, Receiver) {
     let waiting = Arc::new(Waiting::default());
@@ -28,6 +34,7 @@ pub(crate) fn split(driver: Driver, handshake: Option<Box<Handshake>>) -> (Sende
         waker: waiting.clone().into(),
         waiting,
         unread: AtomicBool::new(false),
+        writing: AtomicBool::new(false),
         handshake,
     });
     (Sender { shared: shared.clone() }, Receiver { shared })
@@ -59,6 +66,8 @@ struct Shared {
     waker: Waker,
     /// Whether the receiver is gone, so that nobody wants the messages that come.
     unread: AtomicBool,
+    /// Whether there is a [`MessageWriter`], for whose end all other senders wait. Changed under the driver's lock only.
+    writing: AtomicBool,
     handshake: Option<Box<Handshake>>,
 }
 
@@ -169,6 +178,12 @@ impl Shared {
         result
     }
 
+    /// Waits for room for another message, and for the end of the one that is being written.
+    fn poll_ready(&self, driver: &mut Driver, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(driver.poll_ready(cx))?;
+        if self.writing.load(Ordering::Relaxed) { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
     fn start_close(&self, frame: &CloseFrame) -> Result<(), Error> {
         let result = self.driver().start_close(Some(frame));
         // Whoever waits for room will get none, and whoever is polled next has the closing deadline to keep.
@@ -197,7 +212,7 @@ impl Sender {
         let mut message = Some(message);
         poll_fn(|cx| {
             self.shared.poll_sender(cx, |driver, cx| {
-                ready!(driver.poll_ready(cx))?;
+                ready!(self.shared.poll_ready(driver, cx))?;
                 Poll::Ready(message.take().map_or(Ok(()), |message| driver.send(message, compress, cx)))
             })
         })
@@ -208,11 +223,50 @@ impl Sender {
     pub async fn send_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
         poll_fn(|cx| {
             self.shared.poll_sender(cx, |driver, cx| {
-                ready!(driver.poll_ready(cx))?;
+                ready!(self.shared.poll_ready(driver, cx))?;
                 Poll::Ready(driver.send_prepared(prepared, cx))
             })
         })
         .await
+    }
+
+    /// Begins a message that is sent in parts, and waits until no other is: until it is at its end, all other senders wait. Cancel-safe.
+    ///
+    /// If the WebSocket was split with a message of that kind unfinished, this goes on with it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), sockeye::Error> {
+    /// # let (ws, mut peer) = sockeye::pair();
+    /// let (sender, receiver) = ws.split();
+    /// let mut message = sender.start_message(sockeye::MessageKind::Text).await?;
+    /// message.send_part("hel").await?;
+    /// message.send_reader(&mut &b"lo"[..]).await?;
+    /// message.finish()?;
+    /// # assert_eq!(peer.recv().await?.unwrap().as_text(), Some("hello"));
+    /// # drop(receiver);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun.
+    pub async fn start_message(&self, kind: MessageKind) -> Result<MessageWriter, Error> {
+        poll_fn(|cx| {
+            self.shared.poll_sender(cx, |driver, _| {
+                if !driver.connection().is_open() {
+                    return Poll::Ready(Err(driver.closed()));
+                }
+                if self.shared.writing.swap(true, Ordering::Relaxed) {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(Ok(()))
+                }
+            })
+        })
+        .await?;
+        Ok(MessageWriter::new(self.shared.clone(), kind))
     }
 
     /// Sends a message if there is room at once, from whatever context.
@@ -244,6 +298,9 @@ impl Sender {
             return Err(TrySendError::Closed(message));
         }
         let cx = &mut Context::from_waker(&self.shared.waker);
+        if self.shared.writing.load(Ordering::Relaxed) || driver.connection().unfinished().is_some() {
+            return Err(TrySendError::Full(message));
+        }
         if !driver.has_room() {
             // It may just not have been asked for a while.
             let _ = driver.poll_flush(cx);
@@ -307,6 +364,11 @@ impl Receiver {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
+    /// What has come of the next message; as [`WebSocket::recv_part`](crate::WebSocket::recv_part), cancel-safety included.
+    pub async fn recv_part(&mut self) -> Result<Option<Part>, Error> {
+        poll_fn(|cx| self.shared.poll_receiver(cx, Driver::poll_part)).await
+    }
+
     /// The next message, control frame or Close; as [`WebSocket::recv_event`](crate::WebSocket::recv_event).
     pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
         poll_fn(|cx| self.shared.poll_receiver(cx, Driver::poll_event)).await
@@ -367,7 +429,7 @@ impl Sink<Message> for Sender {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.shared.poll_sender(cx, Driver::poll_ready)
+        self.shared.poll_sender(cx, |driver, cx| self.shared.poll_ready(driver, cx))
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {

@@ -97,6 +97,23 @@ async fn a_close_is_not_an_error_and_says_who_began() {
 }
 
 #[tokio::test]
+async fn a_close_may_have_no_code() {
+    let (mut client, mut server) = pair();
+    client.start_close_without_code().unwrap();
+    assert!(matches!(client.start_close_without_code(), Err(Error::Closed)));
+    let server = tokio::spawn(async move {
+        let event = server.recv_event().await.unwrap();
+        assert!(server.recv().await.unwrap().is_none());
+        (event, server.close_info().unwrap().clone())
+    });
+    assert_eq!(client.recv_event().await.unwrap(), Some(Event::Close(None)));
+    assert_eq!(client.recv().await.unwrap(), None);
+    let (event, info) = server.await.unwrap();
+    assert_eq!(event, Some(Event::Close(None)));
+    assert!(info.code == 1005 && info.clean && info.initiator == Side::Peer);
+}
+
+#[tokio::test]
 async fn messages_are_delivered_after_our_close_until_the_peers() {
     let (mut client, mut server) = pair();
     server.send("before").await.unwrap();

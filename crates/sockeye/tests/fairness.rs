@@ -5,8 +5,9 @@ mod support;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use sockeye::{Config, WebSocket};
+use sockeye::{Config, WebSocket, pair};
 use support::open;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
@@ -92,4 +93,21 @@ async fn a_flood_of_pings_leaves_turns_to_others() {
 async fn a_flood_after_the_close_leaves_turns_to_others() {
     let mut ws = flooded(b"\x81\x82\0\0\0\0hi").await;
     assert_eq!(turns_of_another(async move { ws.close(1000, "").await.map(|_| ()) }).await, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_task_that_sends_to_many_connections_leaves_nothing_unwritten() {
+    let (mut members, peers): (Vec<_>, Vec<_>) = std::iter::repeat_with(pair).take(300).unzip();
+    let receiving: Vec<_> = peers
+        .into_iter()
+        .map(|mut peer| tokio::spawn(async move { peer.recv().await.unwrap().unwrap() }))
+        .collect();
+    for member in &mut members {
+        member.send("to all").await.unwrap();
+    }
+    // Nobody calls any of them again.
+    for received in receiving {
+        let message = tokio::time::timeout(Duration::from_secs(5), received).await.expect("it was written");
+        assert_eq!(message.unwrap(), "to all".into());
+    }
 }

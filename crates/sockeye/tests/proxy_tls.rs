@@ -6,7 +6,8 @@ mod certificates;
 use std::net::SocketAddr;
 
 use certificates::{Ca, echo, serve};
-use sockeye::{Client, Error, OpenCause, Proxy, ProxyError, RedirectError, Tls, TlsError};
+use sockeye::rustls::version::{TLS12, TLS13};
+use sockeye::{Client, Error, OpenCause, Phase, Proxy, ProxyError, RedirectError, Tls, TlsError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -64,6 +65,20 @@ async fn a_secure_connection_goes_through_proxies_with_and_without_tls() {
     let Err(Error::Open(error)) = error else { panic!("{error:?}") };
     let OpenCause::Proxy(ProxyError::Tls { source, .. }) = &error.cause else { panic!("{error}") };
     assert!(matches!(source, TlsError::Certificate { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_wants_a_certificate() {
+    let ca = Ca::new("Proxies");
+    for version in [&TLS12, &TLS13] {
+        let config = ca.issue(&["localhost"]).server_of(&[version], Some(&ca));
+        let address = serve(config, |_| async {}).await;
+        let proxy = Proxy::new(&format!("https://localhost:{}", address.port())).unwrap().tls(trusting(&ca));
+        let error = Client::new().proxy(proxy).connect("ws://localhost:1/").await.unwrap_err();
+        let Error::Open(error) = error else { panic!("{error}") };
+        let OpenCause::Proxy(ProxyError::Tls { source, .. }) = &error.cause else { panic!("{error}") };
+        assert_eq!((error.phase, source), (Phase::Proxy, &TlsError::ClientCertificateRequired));
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::ops::Range;
 
+use crate::deflate::Codec;
 use crate::frames::{Batch, turn};
 use crate::handshake;
 
@@ -53,7 +54,7 @@ impl Connection {
     }
 
     /// Goes on until the socket is drained or takes no more.
-    pub(crate) fn ready(&mut self, shared: &mut [u8]) -> io::Result<State> {
+    pub(crate) fn ready(&mut self, shared: &mut [u8], mut codec: Option<&mut Codec>) -> io::Result<State> {
         if !self.write.is_empty() {
             let count = write(&mut self.stream, &self.own[self.write.clone()])?;
             self.write.start += count;
@@ -74,14 +75,24 @@ impl Connection {
             self.filled += count;
             let batch = if self.opened {
                 turn(&mut buffer[..self.filled], 0, &mut self.unmasked)?
-            } else if let Some((response, end)) = handshake::answer(&buffer[..self.filled]) {
+            } else if let Some((response, end)) = handshake::answer(&buffer[..self.filled], codec.is_some()) {
                 self.stream.write_all(response.as_bytes())?;
                 self.opened = true;
                 turn(&mut buffer[..self.filled], end, &mut self.unmasked)?
             } else {
                 Batch { write: 0..0, rest: 0, wanted: self.filled }
             };
-            let written = write(&mut self.stream, &buffer[batch.write.clone()])?;
+            let written = match &mut codec {
+                None => write(&mut self.stream, &buffer[batch.write.clone()])?,
+                Some(codec) => {
+                    let frames = codec.turn(&buffer[batch.write.clone()])?;
+                    if write(&mut self.stream, frames)? < frames.len() {
+                        // No case has so much in flight that a socket would not take it.
+                        return Err(ErrorKind::WriteZero.into());
+                    }
+                    batch.write.len()
+                }
+            };
             (self.write, self.rest, self.wanted) = (batch.write, batch.rest, batch.wanted);
             self.write.start += written;
             if self.own.is_empty() && (!self.write.is_empty() || self.rest < self.filled) {

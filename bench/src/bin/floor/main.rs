@@ -4,8 +4,11 @@
 //! they arrive, and not copied where one frame is in hand; headers are rewritten. No message is checked, no frame but
 //! the opening handshake is understood, and nothing is ever given back. Written once and then left alone: a change
 //! here changes every ratio, and is named in the changelog with the old and the new figure.
+//!
+//! `floor deflate LEVEL` inflates and deflates each message besides.
 
 mod connection;
+mod deflate;
 mod frames;
 mod handshake;
 
@@ -17,6 +20,7 @@ use rustix::event::epoll;
 use rustix::net::{SocketFlags, accept_with};
 
 use connection::{Connection, State};
+use deflate::Codec;
 
 const LISTENER: u64 = u64::MAX;
 const EVENTS: usize = 1024;
@@ -30,6 +34,7 @@ fn main() -> io::Result<()> {
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
     let mut shared = vec![0; SHARED_BUFFER];
+    let mut codec = sockeye_bench::deflate_level().map(Codec::new);
     let mut events = Vec::with_capacity(EVENTS);
     loop {
         events.clear();
@@ -44,7 +49,7 @@ fn main() -> io::Result<()> {
             }
             let Ok(index) = usize::try_from(event.data.u64()) else { continue };
             let Some(connection) = &mut connections[index] else { continue };
-            if !matches!(connection.ready(&mut shared), Ok(State::Open)) {
+            if !matches!(connection.ready(&mut shared, codec.as_mut()), Ok(State::Open)) {
                 connections[index] = None;
                 free.push(index);
             }

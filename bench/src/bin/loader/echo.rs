@@ -15,7 +15,7 @@ use crate::frames::Frames;
 use crate::poll::Poll;
 use crate::replies::Replies;
 use crate::server::Server;
-use crate::{Result, SILENCE, opening};
+use crate::{Result, SILENCE, deflate, opening};
 
 const BUFFER: usize = 256 << 10;
 
@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) in_flight: usize,
     pub(crate) size: usize,
     pub(crate) text: bool,
+    /// Whether messages are compressed.
+    pub(crate) deflate: bool,
     pub(crate) warm_up: Length,
     pub(crate) measured: Length,
 }
@@ -57,6 +59,8 @@ struct Load<'a> {
 /// What one part of a run gave.
 struct Part {
     messages: u64,
+    /// Of the replies, headers included.
+    bytes: u64,
     time: Duration,
     latency: Histogram<u64>,
 }
@@ -70,7 +74,7 @@ pub(crate) fn run(plan: &Plan, server: Option<&Server>) -> Result<Value> {
     let (own, cpu) = (own_cpu_time().saturating_sub(own_before), cpu()? - cpu_before);
     let (messages, seconds) = (part.messages as f64, part.time.as_secs_f64());
     let microseconds = |quantile| part.latency.value_at_quantile(quantile) as f64 / 1e3;
-    Ok(json!({
+    let mut found = json!({
         "messages": part.messages,
         "seconds": seconds,
         "cpu_ns_per_message": cpu as f64 / messages,
@@ -78,7 +82,11 @@ pub(crate) fn run(plan: &Plan, server: Option<&Server>) -> Result<Value> {
         "latency_us": { "p50": microseconds(0.5), "p99": microseconds(0.99), "p99.9": microseconds(0.999) },
         "server_busy": cpu as f64 / 1e9 / seconds,
         "loader_busy": own.as_secs_f64() / seconds,
-    }))
+    });
+    if plan.deflate {
+        found["wire_bytes_per_message"] = json!(part.bytes as f64 / messages);
+    }
+    Ok(found)
 }
 
 fn own_cpu_time() -> Duration {
@@ -91,7 +99,7 @@ impl<'a> Load<'a> {
         let poll = Poll::new()?;
         let mut connections = Vec::new();
         for index in 0..plan.connections {
-            let stream = opening::open(plan.port)?;
+            let stream = opening::open(plan.port, plan.deflate)?;
             stream.set_nonblocking(true)?;
             poll.add(&stream, index)?;
             let connection = Connection {
@@ -103,7 +111,11 @@ impl<'a> Load<'a> {
             };
             connections.push(connection);
         }
-        let frames = Frames::new(plan.size, plan.in_flight, plan.text);
+        let frames = if plan.deflate {
+            deflate::frames(plan.port, plan.size, plan.in_flight)?
+        } else {
+            Frames::new(plan.size, plan.in_flight, plan.text)
+        };
         Ok(Self { plan, frames, poll, connections, buffer: vec![0; BUFFER] })
     }
 
@@ -111,7 +123,7 @@ impl<'a> Load<'a> {
     fn part(&mut self, length: Length) -> Result<Part> {
         let mut latency = Histogram::new_with_max(60_000_000_000, 3)?;
         let start = Instant::now();
-        let (mut messages, mut sent) = (0u64, 0u64);
+        let (mut messages, mut bytes, mut sent) = (0u64, 0u64, 0u64);
         let in_flight = self.plan.in_flight;
         let batch = in_flight as u64;
         let goes_on = |now: Instant, sent: u64| match length {
@@ -138,6 +150,7 @@ impl<'a> Load<'a> {
                     };
                     let now = Instant::now();
                     let before = connection.replies.count;
+                    bytes += count as u64;
                     connection.replies.read(&self.buffer[..count], frames)?;
                     let came = (connection.replies.count - before) as u64;
                     if connection.replies.count > connection.sent {
@@ -158,7 +171,7 @@ impl<'a> Load<'a> {
                 }
             }
         }
-        Ok(Part { messages, time: start.elapsed(), latency })
+        Ok(Part { messages, bytes, time: start.elapsed(), latency })
     }
 }
 

@@ -8,8 +8,8 @@ const BIG_VARIANTS: usize = 2;
 const BIG: usize = 16 << 10;
 
 /// RFC 6455 section 5.2.
-const FIN: u8 = 0x80;
-const TEXT: u8 = 0x1;
+pub(crate) const FIN: u8 = 0x80;
+pub(crate) const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 const MASKED: u8 = 0x80;
 const MEDIUM: u8 = 0x7E;
@@ -18,10 +18,17 @@ const LONG: u8 = 0x7F;
 /// Masked frames in a row, so that any batch of them is one slice, and the replies to them.
 pub(crate) struct Frames {
     bytes: Vec<u8>,
-    frame: usize,
-    payloads: Vec<Vec<u8>>,
-    /// The header of every reply.
-    pub(crate) reply_header: Vec<u8>,
+    /// Where each frame begins, and where the last one ends.
+    starts: Vec<usize>,
+    replies: Vec<Reply>,
+}
+
+/// What must come back for a message.
+pub(crate) struct Reply {
+    /// The whole frame.
+    pub(crate) bytes: Vec<u8>,
+    /// How long its header is.
+    pub(crate) header: usize,
 }
 
 impl Frames {
@@ -31,30 +38,40 @@ impl Frames {
         let payloads: Vec<_> =
             (0..variants).map(|i| if text { words(size, i) } else { noise(size, i) }).collect();
         let first = FIN | if text { TEXT } else { BINARY };
-        let mut bytes = Vec::new();
-        for (payload, i) in payloads.iter().cycle().take(variants + in_flight).zip(1u32..) {
+        let reply = |payload: &Vec<u8>| {
+            let header = header(first, 0, payload.len());
+            Reply { bytes: [&header[..], payload].concat(), header: header.len() }
+        };
+        let replies = payloads.iter().map(reply).collect();
+        Self::of(first, &payloads, in_flight, replies)
+    }
+
+    /// Messages of these payloads in turn, for batches of `in_flight`, `first` being the first byte of each.
+    pub(crate) fn of(first: u8, payloads: &[Vec<u8>], in_flight: usize, replies: Vec<Reply>) -> Self {
+        let (mut bytes, mut starts) = (Vec::new(), vec![0]);
+        for (payload, i) in payloads.iter().cycle().take(payloads.len() + in_flight).zip(1u32..) {
             let key = i.wrapping_mul(0x9E37_79B9).to_be_bytes();
-            bytes.extend(header(first, MASKED, size));
+            bytes.extend(header(first, MASKED, payload.len()));
             bytes.extend(key);
             bytes.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+            starts.push(bytes.len());
         }
-        let frame = bytes.len() / (variants + in_flight);
-        Self { bytes, frame, payloads, reply_header: header(first, 0, size) }
+        Self { bytes, starts, replies }
     }
 
     /// Where the batch lies whose first message is the one of this number.
     pub(crate) fn batch(&self, number: usize, count: usize) -> Range<usize> {
-        let start = number % self.payloads.len() * self.frame;
-        start..start + count * self.frame
+        let first = number % self.replies.len();
+        self.starts[first]..self.starts[first + count]
     }
 
     pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.bytes[range]
     }
 
-    /// The payload of the message of this number.
-    pub(crate) fn payload(&self, number: usize) -> &[u8] {
-        &self.payloads[number % self.payloads.len()]
+    /// The reply to the message of this number.
+    pub(crate) fn reply(&self, number: usize) -> &Reply {
+        &self.replies[number % self.replies.len()]
     }
 }
 
@@ -109,10 +126,10 @@ mod tests {
                 let key = &frame[head - 4..head];
                 let payload: Vec<u8> =
                     frame[head..].iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
-                assert!(payload == frames.payload(1));
+                assert!(payload == frames.reply(1).bytes[frames.reply(1).header..]);
                 assert_eq!(payload.len(), size);
                 assert!(!text || std::str::from_utf8(&payload).is_ok_and(|text| !text.is_ascii()));
-                assert!(frames.payload(0) != frames.payload(1));
+                assert!(frames.reply(0).bytes != frames.reply(1).bytes);
             }
         }
     }

@@ -42,7 +42,7 @@ fn part(port: u16, concurrency: usize, time: Duration) -> Result<(u64, Duration)
     let mut count = 0;
     let mut openings = Vec::new();
     let begin = |poll: &Poll, index: usize| -> Result<Option<Opening>> {
-        let stream = opening::start(port)?;
+        let stream = opening::start(port, false)?;
         stream.set_nonblocking(true)?;
         poll.add(&stream, index)?;
         Ok(Some(Opening { stream, response: Vec::new() }))
@@ -62,7 +62,7 @@ fn part(port: u16, concurrency: usize, time: Duration) -> Result<(u64, Duration)
                 Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error.into()),
             }
-            if opening::check(&opening.response)? {
+            if opening::check(&opening.response, false)? {
                 count += 1;
                 // The old one goes first, or its index would be watched twice.
                 openings[index] = None;

@@ -44,7 +44,7 @@ pub(crate) fn run(port: u16, connections: usize, server: &Server) -> Result<Valu
 }
 
 fn open(port: u16, count: usize) -> Result<Vec<TcpStream>> {
-    (0..count).map(|_| opening::open(port)).collect()
+    (0..count).map(|_| opening::open(port, false)).collect()
 }
 
 /// One message there and back.

@@ -2,7 +2,7 @@
 //! what that cost the server.
 //!
 //! ```text
-//! loader echo PORT [--connections N] [--in-flight N] [--size BYTES] [--text] [--warm-up SECONDS]
+//! loader echo PORT [--connections N] [--in-flight N] [--size BYTES] [--text | --deflate] [--warm-up SECONDS]
 //!                  [--seconds SECONDS | --messages N] [--pid PID] [--core N]
 //! loader handshakes PORT [--connections N] [--warm-up SECONDS] [--seconds SECONDS] [--pid PID] [--core N]
 //! loader idle PORT --pid PID [--connections N] [--core N]
@@ -10,6 +10,7 @@
 //!
 //! It prints one line of JSON.
 
+mod deflate;
 mod echo;
 mod frames;
 mod handshakes;
@@ -63,6 +64,7 @@ fn run(mut args: Arguments) -> Result<serde_json::Value> {
     let in_flight = args.opt_value_from_str("--in-flight")?.unwrap_or(1);
     let size = args.opt_value_from_str("--size")?.unwrap_or(20);
     let text = args.contains("--text");
+    let deflate = args.contains("--deflate");
     let port: u16 = args.free_from_str()?;
     if let [unknown, ..] = &args.finish()[..] {
         return Err(format!("unknown argument {}", unknown.display()).into());
@@ -78,6 +80,7 @@ fn run(mut args: Arguments) -> Result<serde_json::Value> {
                 in_flight,
                 size,
                 text,
+                deflate,
                 warm_up,
                 measured,
             };

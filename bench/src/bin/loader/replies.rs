@@ -1,7 +1,7 @@
 //! Reading replies: the header and the length of each, and a sample of the contents.
 
 use crate::Result;
-use crate::frames::Frames;
+use crate::frames::{Frames, Reply};
 
 /// One reply in so many is compared whole; of the others the first and the last bytes.
 const WHOLE: usize = 16;
@@ -19,42 +19,36 @@ pub(crate) struct Replies {
 impl Replies {
     /// Goes through bytes of the server's; an error if they are not the echo.
     pub(crate) fn read(&mut self, mut bytes: &[u8], frames: &Frames) -> Result<()> {
-        let header = &frames.reply_header[..];
         while !bytes.is_empty() {
-            let payload = frames.payload(self.count);
-            if self.at < header.len() {
-                let count = bytes.len().min(header.len() - self.at);
-                if bytes[..count] != header[self.at..self.at + count] {
-                    return Err(
-                        format!("the header of a reply: {:?}, not {header:?}", &bytes[..count]).into()
-                    );
-                }
-                self.at += count;
-                bytes = &bytes[count..];
+            let reply = frames.reply(self.count);
+            let count = bytes.len().min(reply.bytes.len() - self.at);
+            if !self.matches(&bytes[..count], reply) {
+                let header = &reply.bytes[..reply.header];
+                return Err(format!(
+                    "reply {} is not what it should be from byte {} on: {:?} (its header: {header:?})",
+                    self.count,
+                    self.at,
+                    &bytes[..count.min(ENDS)]
+                )
+                .into());
             }
-            let start = self.at - header.len().min(self.at);
-            let count = bytes.len().min(payload.len() - start);
-            if self.at >= header.len() {
-                if !self.matches(&bytes[..count], payload, start) {
-                    return Err(format!("the contents of reply {} differ", self.count).into());
-                }
-                self.at += count;
-                bytes = &bytes[count..];
-                if start + count == payload.len() {
-                    (self.at, self.count) = (0, self.count + 1);
-                }
+            self.at += count;
+            bytes = &bytes[count..];
+            if self.at == reply.bytes.len() {
+                (self.at, self.count) = (0, self.count + 1);
             }
         }
         Ok(())
     }
 
-    fn matches(&self, bytes: &[u8], payload: &[u8], start: usize) -> bool {
-        let expected = &payload[start..start + bytes.len()];
-        if self.count.is_multiple_of(WHOLE) || payload.len() <= 2 * ENDS {
+    fn matches(&self, bytes: &[u8], reply: &Reply) -> bool {
+        let (start, length) = (self.at, reply.bytes.len());
+        let expected = &reply.bytes[start..start + bytes.len()];
+        if self.count.is_multiple_of(WHOLE) || length <= reply.header + 2 * ENDS {
             return bytes == expected;
         }
-        let head = ENDS.saturating_sub(start).min(bytes.len());
-        let tail = (payload.len() - ENDS).saturating_sub(start).min(bytes.len());
+        let head = (reply.header + ENDS).saturating_sub(start).min(bytes.len());
+        let tail = (length - ENDS).saturating_sub(start).min(bytes.len());
         bytes[..head] == expected[..head] && bytes[tail..] == expected[tail..]
     }
 }
@@ -66,7 +60,7 @@ mod tests {
     const SIZE: usize = 200;
 
     fn echoes(frames: &Frames, count: usize) -> Vec<u8> {
-        (0..count).flat_map(|i| [&frames.reply_header[..], frames.payload(i)].concat()).collect()
+        (0..count).flat_map(|i| frames.reply(i).bytes.clone()).collect()
     }
 
     #[test]
@@ -85,7 +79,7 @@ mod tests {
     #[test]
     fn what_is_not_an_echo_is_an_error() {
         let frames = Frames::new(SIZE, 1, true);
-        let reply = frames.reply_header.len() + SIZE;
+        let reply = frames.reply(0).bytes.len();
         let cases = [
             ("binary, not text", 0, 0x82),
             ("not the last fragment", 0, 0x01),

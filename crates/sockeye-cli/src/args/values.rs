@@ -82,9 +82,16 @@ pub(super) fn phase_timeout(text: &str) -> Result<(Phase, Duration), String> {
     Ok((phase, seconds(limit)?))
 }
 
-/// A file's content.
-pub(super) fn file(path: &str) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| error.to_string())
+/// A file: a type of its own, since clap takes a `Vec` for the values of an option that may be repeated.
+#[derive(Clone)]
+pub(super) struct File {
+    pub(super) path: String,
+    pub(super) content: Vec<u8>,
+}
+
+pub(super) fn file(path: &str) -> Result<File, String> {
+    let content = std::fs::read(path).map_err(|error| error.to_string())?;
+    Ok(File { path: path.to_owned(), content })
 }
 
 /// A proxy, or none: a type of its own, since clap takes an `Option` for an option that may be missing.

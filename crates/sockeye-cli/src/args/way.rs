@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use sockeye::{Client, Config, Family, HeaderName, HeaderValue, Overrides, Proxies, Tcp, Tls, header};
 
-use super::values::{Phase, ProxyOrNone, file, header, header_value, phase_timeout, proxy, resolve, seconds};
+use super::values::{
+    File, Phase, ProxyOrNone, file, header, header_value, phase_timeout, proxy, resolve, seconds,
+};
 
 /// Most options are in `--help` only, so that `-h` fits a screen.
 #[derive(clap::Args)]
@@ -66,20 +68,20 @@ pub(super) struct Way {
     noproxy: Option<String>,
     /// Trusts the CAs in FILE, for an https:// proxy
     #[arg(long, value_name = "FILE", value_parser = file, requires = "proxy", hide_short_help = true, help_heading = "Proxy")]
-    proxy_cacert: Option<Vec<u8>>,
+    proxy_cacert: Option<File>,
     /// Trusts any certificate of the proxy
     #[arg(long, requires = "proxy", hide_short_help = true, help_heading = "Proxy")]
     proxy_insecure: bool,
 
     /// Trusts the CAs in FILE (PEM), and no others
     #[arg(long, value_name = "FILE", value_parser = file, hide_short_help = true, help_heading = "TLS")]
-    cacert: Option<Vec<u8>>,
+    cacert: Option<File>,
     /// Shows the certificate in FILE (PEM) to a server that asks
     #[arg(short = 'E', long, value_name = "FILE", value_parser = file, hide_short_help = true, help_heading = "TLS")]
-    cert: Option<Vec<u8>>,
+    cert: Option<File>,
     /// Its private key, if that is in another file
     #[arg(long, value_name = "FILE", value_parser = file, requires = "cert", hide_short_help = true, help_heading = "TLS")]
-    key: Option<Vec<u8>>,
+    key: Option<File>,
     /// Trusts any certificate of a wss:// server
     #[arg(short = 'k', long)]
     insecure: bool,
@@ -175,11 +177,12 @@ impl Way {
     }
 
     fn tls(&self) -> Result<Tls, String> {
-        let mut tls =
-            trust(self.cacert.as_deref(), self.insecure).map_err(|why| format!("--cacert: {why}"))?;
+        let mut tls = trust("--cacert", self.cacert.as_ref(), self.insecure)?;
         if let Some(chain) = &self.cert {
             let key = self.key.as_ref().unwrap_or(chain);
-            tls = tls.client_certificate_pem(chain, key).map_err(|why| format!("--cert: {why}"))?;
+            tls = tls
+                .client_certificate_pem(&chain.content, &key.content)
+                .map_err(|why| format!("--cert {}: {why}", chain.path))?;
         }
         Ok(tls)
     }
@@ -189,8 +192,7 @@ impl Way {
             None => Proxies::default(),
             Some(ProxyOrNone(None)) => Proxies::none(),
             Some(ProxyOrNone(Some(proxy))) => {
-                let tls = trust(self.proxy_cacert.as_deref(), self.proxy_insecure)
-                    .map_err(|why| format!("--proxy-cacert: {why}"))?;
+                let tls = trust("--proxy-cacert", self.proxy_cacert.as_ref(), self.proxy_insecure)?;
                 let mut proxy = proxy.clone().tls(tls);
                 if let Some(user) = &self.proxy_user {
                     let (user, password) = parts(user);
@@ -206,8 +208,11 @@ impl Way {
     }
 }
 
-fn trust(cas: Option<&[u8]>, any: bool) -> Result<Tls, sockeye::TlsError> {
-    let tls = cas.map_or(Ok(Tls::default()), |cas| Tls::default().only_ca_pem(cas))?;
+fn trust(option: &str, cas: Option<&File>, any: bool) -> Result<Tls, String> {
+    let mut tls = Tls::default();
+    if let Some(File { path, content }) = cas {
+        tls = tls.only_ca_pem(content).map_err(|why| format!("{option} {path}: {why}"))?;
+    }
     Ok(if any { tls.dangerously_accept_any_certificate() } else { tls })
 }
 

@@ -23,6 +23,9 @@ pub(super) async fn run(mut pump: Pump, plan: &Connect) -> Ending {
     // Not before the connection is open: what cannot be sent stays with whoever has it.
     let mut input = input::read(plan.sending);
     let mut output = Output::new(plan.sending);
+    if matches!(output.form, Form::Binary) {
+        pump.receive_parts();
+    }
     let mut silence: Option<Pin<Box<Sleep>>> = None;
     loop {
         let step = poll_fn(|cx| {
@@ -45,10 +48,10 @@ pub(super) async fn run(mut pump: Pump, plan: &Connect) -> Ending {
             Poll::Pending
         });
         match step.await {
-            Ok(Step::Received(message)) => {
+            Ok(Step::Received(message, is_last)) => {
                 silence = None;
                 if !pump.is_interrupted() {
-                    output.put(&message);
+                    output.put(&message, is_last);
                 }
             }
             Ok(Step::InputEnded) => {}
@@ -103,7 +106,8 @@ impl Output {
         self.buffer.len() < ROOM
     }
 
-    fn put(&mut self, message: &Message) {
+    /// Takes a message, or a part of one if that is what the form is for.
+    fn put(&mut self, message: &Message, is_last: bool) {
         if self.stdout.is_none() {
             return;
         }
@@ -111,6 +115,7 @@ impl Output {
             (message, Form::Terminal) => {
                 self.buffer.extend_from_slice(show::rendered(message, "").as_bytes());
             }
+            (Message::Text(text), Form::Binary) if !is_last => self.buffer.extend_from_slice(text.as_bytes()),
             (Message::Text(text), _) => self.put_line(text),
             (Message::Binary(bytes), Form::Binary) => self.buffer.extend_from_slice(bytes),
             (Message::Binary(bytes), Form::Lines { has_told }) => {

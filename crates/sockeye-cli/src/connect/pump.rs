@@ -17,15 +17,22 @@ const LAST_INPUT: Duration = Duration::from_millis(500);
 
 /// What happens next.
 pub(super) enum Step {
-    /// A message came.
-    Received(Message),
+    /// A message came, or a part of one; and whether it is the last.
+    Received(Message, bool),
     /// There is no more input: it has ended, or failed (which was told).
     InputEnded,
     /// The connection has ended.
     Ended,
 }
 
+/// A message to be sent, or a part of one; and whether it is the last.
+enum Unsent {
+    Message(Message),
+    Part(Message, bool),
+}
+
 /// A connection and the user's wishes.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub(super) struct Pump {
     /// `None` while it is lost, and another is on its way.
     ws: Option<WebSocket>,
@@ -35,8 +42,12 @@ pub(super) struct Pump {
     interrupts: Interrupts,
     /// Whether more input may come.
     has_input: bool,
+    /// Whether messages are received in parts, as they come.
+    in_parts: bool,
     /// Input that is not sent yet, or could not be sent any more.
-    unsent: Option<Message>,
+    unsent: Option<Unsent>,
+    /// Whether a message was sent in part.
+    is_in_message: bool,
     /// Which of the two is asked first: if it were always the same, it could keep the other from ever being asked.
     input_first: bool,
     /// How often the user has wished the end: once, to close; twice, not to wait for the end of that either.
@@ -59,13 +70,20 @@ impl Pump {
             reconnects,
             interrupts,
             has_input: true,
+            in_parts: false,
             unsent: None,
+            is_in_message: false,
             input_first: false,
             interrupted: 0,
             own: None,
             result: Ok(()),
             closing_since: None,
         }
+    }
+
+    /// Receives messages in parts from now on: however long they are, they are not kept.
+    pub(super) fn receive_parts(&mut self) {
+        self.in_parts = true;
     }
 
     /// Whether more input may come.
@@ -128,7 +146,7 @@ impl Pump {
             && let Poll::Ready(received) = self.poll_recv(cx)
         {
             let result = match received {
-                Ok(Some(message)) => return Poll::Ready(Step::Received(message)),
+                Ok(Some((message, is_last))) => return Poll::Ready(Step::Received(message, is_last)),
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
@@ -144,8 +162,13 @@ impl Pump {
         self.poll_input(cx, &mut poll_input).map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.ws.as_mut().map_or(Poll::Pending, |ws| pin!(ws.recv()).poll(cx))
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Message, bool)>, Error>> {
+        let Some(ws) = &mut self.ws else { return Poll::Pending };
+        if self.in_parts {
+            pin!(ws.recv_part()).poll(cx).map_ok(|part| part.map(|part| (part.data, part.last)))
+        } else {
+            pin!(ws.recv()).poll(cx).map_ok(|message| message.map(|message| (message, true)))
+        }
     }
 
     /// Whether the connection that has ended like this is not to be made again. Tells of it otherwise.
@@ -154,7 +177,8 @@ impl Pump {
         let is_done =
             result.is_ok() && info.is_none_or(|info| info.clean && info.code == CloseCode::NORMAL_CLOSURE);
         let may_heal = result.as_ref().err().is_none_or(Error::is_temporary);
-        if !self.reconnects || self.is_closing() || is_done || !may_heal {
+        // What was sent of a message cannot be sent again.
+        if !self.reconnects || self.is_closing() || is_done || !may_heal || self.is_in_message {
             return true;
         }
         match (result, info) {
@@ -205,11 +229,15 @@ impl Pump {
             && let Some(ws) = &mut self.ws
             && ws.buffered_amount() < ws.config().max_buffered
         {
-            if let Some(message) = &self.unsent {
+            if let Some(unsent) = &self.unsent {
                 // There is room, so that mostly this is ready at once. If it fails, receiving tells why.
-                match pin!(ws.send(message.clone())).poll(cx) {
+                let (sent, goes_on) = match unsent {
+                    Unsent::Message(message) => (pin!(ws.send(message.clone())).poll(cx), false),
+                    Unsent::Part(part, last) => (pin!(ws.send_part(part.clone(), *last)).poll(cx), !last),
+                };
+                match sent {
                     Poll::Pending => break,
-                    Poll::Ready(Ok(())) => self.unsent = None,
+                    Poll::Ready(Ok(())) => (self.unsent, self.is_in_message) = (None, goes_on),
                     Poll::Ready(Err(_)) if self.reconnects => break,
                     Poll::Ready(Err(_)) => self.has_input = false,
                 }
@@ -217,7 +245,8 @@ impl Pump {
             }
             match poll_input(cx) {
                 Poll::Pending => break,
-                Poll::Ready(Some(Input::Message(message))) => self.unsent = Some(message),
+                Poll::Ready(Some(Input::Message(message))) => self.unsent = Some(Unsent::Message(message)),
+                Poll::Ready(Some(Input::Part(part, last))) => self.unsent = Some(Unsent::Part(part, last)),
                 Poll::Ready(Some(Input::Failed(why))) => {
                     crate::complain(why);
                     self.own = Some(Exit::Other);
@@ -240,8 +269,12 @@ impl Pump {
 
     /// The connection has ended; `rest` is the input that was not taken, if more of it comes.
     pub(super) async fn finish(self, rest: impl Future<Output = Option<Input>>) -> Ending {
-        let more =
-            async { matches!(tokio::time::timeout(LAST_INPUT, rest).await, Ok(Some(Input::Message(_)))) };
+        let more = async {
+            matches!(
+                tokio::time::timeout(LAST_INPUT, rest).await,
+                Ok(Some(Input::Message(_) | Input::Part(..)))
+            )
+        };
         let has_unsent = self.unsent.is_some() || (self.has_input && more.await);
         Ending {
             own: self.own,

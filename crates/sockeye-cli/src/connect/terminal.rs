@@ -68,7 +68,7 @@ pub(super) async fn run(editor: Editor, mut pump: Pump, plan: &Connect) -> Endin
             })
         });
         match step.await {
-            Step::Received(message) => print(&show::rendered(&message, "< ")),
+            Step::Received(message, _) => print(&show::rendered(&message, "< ")),
             Step::InputEnded => pump.close(),
             Step::Ended => break,
         }

@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::num::NonZeroU8;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use zlib_rs::{DeflateConfig, DeflateFlush};
 
 use super::{Deflate, Prepared, TAIL, with_scratch};
+use crate::config::Config;
 
 /// How many deflaters of different settings a thread keeps.
 const KEPT: usize = 8;
@@ -24,6 +25,13 @@ const LESSON: usize = 8;
 
 /// How big that block is.
 const BLOCK: usize = 64 << 10;
+
+/// How long a part may become that has to be sent compressed.
+const ANY: usize = usize::MAX - TAIL.len();
+
+/// RFC 7692 section 7.2.3.6: "The single octet 0x00 contains the header bits with "BFINAL" set to 0 and "BTYPE" set to 00": an empty
+/// block without compression, of which the tail is removed.
+const EMPTY: [u8; 1] = [0x00];
 
 /// Level, memory level and window bits of a deflater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +89,8 @@ thread_local! {
 /// Compresses the messages that one end sends. Two words, since every connection has one.
 pub(crate) struct Compressor {
     settings: Settings,
-    /// Boxed, since without takeover there is none.
+    takes_over: bool,
+    /// Boxed, since without takeover there is none, but for a message that is sent in parts.
     context: Option<Box<Context>>,
 }
 
@@ -90,7 +99,7 @@ struct Context {
     /// Made when it is first needed, and let go after a quiet time: a deflater may always forget, since nobody has to
     /// refer to what the other end remembers.
     deflater: Option<zlib_rs::Deflate>,
-    quiet: Option<std::time::Duration>,
+    quiet: Option<Duration>,
     /// When to look whether it was used; set once a message compressed with it is written.
     deadline: Option<Instant>,
     used: bool,
@@ -99,24 +108,16 @@ struct Context {
 impl Compressor {
     pub(crate) fn new(deflate: &Deflate, window_bits: u8, takes_over: bool) -> Self {
         let settings = Settings::new(deflate, window_bits);
-        let context = Context { deflater: None, quiet: deflate.quiet, deadline: None, used: false };
-        Self { settings, context: takes_over.then(|| Box::new(context)) }
+        let context = takes_over.then(|| Box::new(Context::new(deflate.quiet)));
+        Self { settings, takes_over, context }
     }
 
     /// The compressed form of a message, which must not be empty; `None` if it is better sent plain.
     pub(crate) fn compress(&mut self, payload: &[u8]) -> Option<Bytes> {
         let Some(context) = &mut self.context else { return self.settings.compress(payload) };
-        with_block(|_, block| {
-            context.used = true;
-            let deflater = context.deflater.get_or_insert_with(|| self.settings.deflater());
-            let lesson = if payload.len() <= SHORT { 1 + LESSON } else { 0 };
-            let is_worth_it = compress(deflater, payload, payload.len() - 1 + lesson, block);
-            if !is_worth_it {
-                // The other end will never see what is remembered now.
-                deflater.reset();
-            }
-            is_worth_it
-        })
+        let lesson = if payload.len() <= SHORT { 1 + LESSON } else { 0 };
+        let most = payload.len() - 1 + lesson;
+        with_block(|_, block| context.try_compress(self.settings, payload, most, block))
     }
 
     /// As [`compress`](Self::compress), for a message that others send too: without a context to take over, what they made of it under the same
@@ -126,6 +127,56 @@ impl Compressor {
             return self.compress(prepared.message().as_bytes());
         }
         prepared.compressed(self.settings, |payload| self.settings.compress(payload))
+    }
+
+    /// The compressed form of the first part of a message; `None` if the message is better sent plain. Without context takeover
+    /// there is a context for this message alone.
+    pub(crate) fn first_part(&mut self, part: &[u8], config: &Config) -> Option<Bytes> {
+        let quiet = config.deflate.unwrap_or_default().quiet;
+        let context = self.context.get_or_insert_with(|| Box::new(Context::new(quiet)));
+        let most = if part.len() < SHORT { ANY } else { part.len() - 1 };
+        let payload = if part.is_empty() {
+            Some(Bytes::new())
+        } else {
+            with_block(|_, block| {
+                let is_worth_it = context.try_compress(self.settings, part, most, block);
+                block.extend_from_slice(&TAIL);
+                is_worth_it
+            })
+        };
+        if payload.is_none() {
+            self.end_parts();
+        }
+        payload
+    }
+
+    /// The compressed form of a further part.
+    pub(crate) fn part(&mut self, part: &[u8], last: bool) -> Bytes {
+        let payload = match &mut self.context {
+            Some(context) if !part.is_empty() => with_block(|_, block| {
+                if !context.try_compress(self.settings, part, ANY, block) {
+                    block.clear();
+                    store(part, block);
+                }
+                if !last {
+                    block.extend_from_slice(&TAIL);
+                }
+                true
+            }),
+            // An empty block behind the one that has ended the part before.
+            _ => last.then_some(Bytes::from_static(&EMPTY)),
+        };
+        if last {
+            self.end_parts();
+        }
+        payload.unwrap_or_default()
+    }
+
+    /// A message in parts is over.
+    fn end_parts(&mut self) {
+        if !self.takes_over {
+            self.context = None;
+        }
     }
 
     /// Whether a deflater was used, and since when is to be noted.
@@ -159,6 +210,30 @@ impl Compressor {
             context.deflater = None;
             context.deadline = None;
         }
+    }
+}
+
+impl Context {
+    fn new(quiet: Option<Duration>) -> Self {
+        Self { deflater: None, quiet, deadline: None, used: false }
+    }
+
+    /// Compresses into `block`; false if it becomes longer than `most`, and is forgotten.
+    fn try_compress(
+        &mut self,
+        settings: Settings,
+        payload: &[u8],
+        most: usize,
+        block: &mut BytesMut,
+    ) -> bool {
+        self.used = true;
+        let deflater = self.deflater.get_or_insert_with(|| settings.deflater());
+        let is_worth_it = compress(deflater, payload, most, block);
+        if !is_worth_it {
+            // The other end will never see what is remembered now.
+            deflater.reset();
+        }
+        is_worth_it
     }
 }
 
@@ -224,8 +299,42 @@ fn compress(deflater: &mut zlib_rs::Deflate, payload: &[u8], most: usize, block:
     true
 }
 
+/// Puts `payload` into `block` without compression, as whole messages end: with an empty block of which the tail is removed. For the
+/// case that a deflater fails in the midst of a message, which then has to go on as it began.
+fn store(payload: &[u8], block: &mut BytesMut) {
+    for piece in payload.chunks(usize::from(u16::MAX)) {
+        // RFC 1951 section 3.2.4: "LEN is the number of data bytes in the block. NLEN is the one's complement of LEN."
+        let length = u16::try_from(piece.len()).unwrap_or(u16::MAX);
+        block.put_u8(0x00);
+        block.put_u16_le(length);
+        block.put_u16_le(!length);
+        block.put_slice(piece);
+    }
+    block.put_slice(&EMPTY);
+}
+
 impl std::fmt::Debug for Compressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Compressor").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_inflates_to_itself() {
+        for length in [1, 1000, 65_535, 65_536, 200_000] {
+            let payload: Vec<u8> = (0..=255).cycle().take(length).collect();
+            let mut block = BytesMut::new();
+            store(&payload, &mut block);
+            block.extend_from_slice(&TAIL);
+            let mut out = vec![0; length + 1];
+            let mut inflater = zlib_rs::Inflate::new(false, 15);
+            inflater.decompress(&block, &mut out, zlib_rs::InflateFlush::SyncFlush).unwrap();
+            assert_eq!((inflater.total_in(), inflater.total_out()), (block.len() as u64, length as u64));
+            assert!(out[..length] == payload);
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::{TAIL, with_scratch};
 use crate::error::ProtocolError;
 
 /// The largest window there is.
-const MAX_WINDOW: usize = 1 << 15;
+pub(crate) const MAX_WINDOW: usize = 1 << 15;
 
 /// An empty block with BFINAL set: a stream of whole blocks ends with it, and one cut off within a block does not.
 const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
@@ -56,12 +56,14 @@ pub(crate) struct Inflater {
     begun: bool,
     /// Whether a block with BFINAL set has ended, and nothing came after it.
     ended: bool,
+    /// Whether the last step has filled its room, so that there may be more without any more input.
+    full: bool,
 }
 
 impl Inflater {
     pub(crate) fn new() -> Self {
         // With the largest window it inflates what was deflated with any. What a smaller one leaves out is left out of the history.
-        Self { stream: Inflate::new(false, 15), begun: false, ended: false }
+        Self { stream: Inflate::new(false, 15), begun: false, ended: false, full: false }
     }
 
     /// How many bytes of memory it takes, about.
@@ -78,7 +80,7 @@ impl Inflater {
     /// Starts a stream, which may refer to the messages and to what of this one there is.
     fn restart(&mut self, history: Option<&History>, payload: &[u8]) -> Result<(), ProtocolError> {
         self.stream.reset(false);
-        self.ended = false;
+        (self.ended, self.full) = (false, false);
         let (first, second) = history.map(|history| history.bytes.as_slices()).unwrap_or_default();
         let last = &payload[payload.len().saturating_sub(MAX_WINDOW)..];
         for part in [first, second, last].into_iter().filter(|part| !part.is_empty()) {
@@ -87,52 +89,49 @@ impl Inflater {
         Ok(())
     }
 
-    /// Inflates some more of a message into `payload`, which may become `limit` bytes long. What comes before something wrong
-    /// is there then, however the input was cut.
+    /// Whether there may be more to have without any more input.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Inflates some more of a message into `payload`, which may become `limit` bytes long, and stops as soon as it is `enough`
+    /// bytes long: tells how much of the input that took. What comes before something wrong is there then, however the input was cut.
     pub(crate) fn inflate(
         &mut self,
-        mut input: &[u8],
+        input: &[u8],
         payload: &mut BytesMut,
         limit: usize,
+        enough: usize,
         history: Option<&History>,
-    ) -> Result<(), ProtocolError> {
-        if input.is_empty() {
-            return Ok(());
-        }
-        self.begun = true;
-        loop {
+    ) -> Result<usize, ProtocolError> {
+        let mut rest = input;
+        while (!rest.is_empty() || self.full) && payload.len() < enough {
+            self.begun = true;
             // RFC 7692 section 7.2.3.4: "implementors can choose to flush data using DEFLATE blocks with "BFINAL" set to 1", and what
             // comes behind such a block is another stream.
             if self.ended {
-                if input.is_empty() {
-                    return Ok(());
-                }
                 self.restart(history, payload)?;
             }
-            let (read, written, size) = with_scratch(|scratch| {
+            let (read, written) = with_scratch(|scratch| {
                 let before = (self.stream.total_in(), self.stream.total_out());
-                let status = self.stream.decompress(input, scratch, InflateFlush::NoFlush);
+                let status = self.stream.decompress(rest, scratch, InflateFlush::NoFlush);
                 let length = |total: u64, before| usize::try_from(total - before).unwrap_or(usize::MAX);
                 let written = length(self.stream.total_out(), before.1);
-                let room = limit - payload.len();
+                let room = limit.saturating_sub(payload.len());
                 payload.extend_from_slice(&scratch[..written.min(room)]);
                 if written > room {
                     return Err(ProtocolError::MessageTooBig { limit });
                 }
                 self.ended = status.map_err(|_| ProtocolError::CompressedData)? == Status::StreamEnd;
-                Ok((length(self.stream.total_in(), before.0), written, scratch.len()))
+                self.full = written == scratch.len() && !self.ended;
+                Ok((length(self.stream.total_in(), before.0), written))
             })?;
-            input = &input[read..];
-            if written == size || self.ended {
-                continue;
-            }
-            if input.is_empty() {
-                return Ok(());
-            }
-            if read == 0 && written == 0 {
+            rest = &rest[read..];
+            if read == 0 && written == 0 && !self.ended && !rest.is_empty() {
                 return Err(ProtocolError::CompressedData);
             }
         }
+        Ok(input.len() - rest.len())
     }
 
     /// The message's last byte was inflated: checks that it ended where a message may end.
@@ -150,8 +149,8 @@ impl Inflater {
         // RFC 7692 section 7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message."
         let length = payload.len();
         let end = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], LAST_BLOCK[0], LAST_BLOCK[1]];
-        match self.inflate(&end, payload, limit, history) {
-            Ok(()) if self.ended && payload.len() == length => Ok(()),
+        match self.inflate(&end, payload, limit, usize::MAX, history) {
+            Ok(_) if self.ended && payload.len() == length => Ok(()),
             _ => {
                 payload.truncate(length);
                 Err(ProtocolError::CompressedData)

@@ -18,7 +18,7 @@ mod prepared;
 use std::time::Duration;
 
 pub(crate) use compress::Compressor;
-pub(crate) use inflate::{History, Inflater};
+pub(crate) use inflate::{History, Inflater, MAX_WINDOW};
 pub use negotiate::PerMessageDeflate;
 pub use prepared::Prepared;
 
@@ -28,7 +28,7 @@ pub use prepared::Prepared;
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
 /// How much is compressed or inflated at a step.
-const STEP: usize = 16 << 10;
+pub(crate) const STEP: usize = 16 << 10;
 
 thread_local! {
     /// Where a step's output is put before it is known how long it is.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use sockeye_proto::{
-    BytesMut, CloseCode, CloseFrame, CloseInfo, Config, Connection, Event, Message, Output, PongTimeout,
-    ProtocolError, Role, SendError,
+    Bytes, BytesMut, CloseCode, CloseFrame, CloseInfo, Config, Connection, Event, Message, MessageKind,
+    Output, PongTimeout, ProtocolError, Role, SendError,
 };
 
 pub const ROLES: [Role; 2] = [Role::Client, Role::Server];
@@ -181,6 +181,19 @@ impl End {
         self.pump();
     }
 
+    /// Bytes of the peer come, all at once, to one who wants messages in parts.
+    pub fn feed_for_parts(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        self.connection.on_read(self.now);
+        loop {
+            match self.connection.receive_part(&mut self.input, &mut self.output, || self.now) {
+                Ok(Some(event)) => self.events.push(event),
+                Ok(None) => break,
+                Err(error) => assert_eq!(self.error.replace(error), None, "a connection fails once"),
+            }
+        }
+    }
+
     /// A frame of a peer that keeps the rules comes.
     pub fn feed_frame(&mut self, frame: Frame) {
         let bytes = frame.to(self.role());
@@ -243,6 +256,15 @@ impl End {
 
     pub fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
         self.connection.send(message.into(), &mut self.output)
+    }
+
+    pub fn send_part(&mut self, data: impl Into<Message>, last: bool) -> Result<(), SendError> {
+        self.connection.send_part(data.into(), last, &mut self.output)
+    }
+
+    pub fn send_chunk(&mut self, kind: MessageKind, bytes: &[u8], last: bool) -> Result<(), SendError> {
+        let bytes = Bytes::copy_from_slice(bytes);
+        self.connection.send_chunk(kind, bytes, last, &mut self.output)
     }
 
     pub fn ping(&mut self, payload: impl AsRef<[u8]>) -> Result<(), SendError> {

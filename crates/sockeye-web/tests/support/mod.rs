@@ -96,7 +96,7 @@ pub(crate) fn open_with(
     options: Options,
     log: &Log,
 ) -> Result<WebSocket, DomException> {
-    WebSocket::with_options(url, protocols.iter().copied(), options, |socket| log.listen(socket))
+    WebSocket::with_options(url, protocols, options, |socket| log.listen(socket))
 }
 
 /// A server for one connection, on a port of its own, that follows a script.
@@ -224,6 +224,19 @@ pub(crate) async fn echo(mut stream: TcpStream) {
         stream.write_all(&frame(opcode, &payload)).await.unwrap();
         if opcode == CLOSE {
             return;
+        }
+    }
+}
+
+/// Reads up to the Close frame and answers it: the frames.
+pub(crate) async fn until_close(mut stream: TcpStream) -> Vec<(u8, Vec<u8>)> {
+    let mut frames = Vec::new();
+    loop {
+        let (opcode, payload) = read_frame(&mut stream).await;
+        frames.push((opcode, payload.clone()));
+        if opcode == CLOSE {
+            stream.write_all(&frame(CLOSE, &payload)).await.unwrap();
+            return frames;
         }
     }
 }

@@ -144,5 +144,5 @@ fn socks_cause(proxy: &Proxy, error: SocksError) -> OpenCause {
 }
 
 fn io_cause(proxy: &Proxy, source: io::Error) -> OpenCause {
-    ProxyError::Io { proxy: proxy.to_string(), source }.into()
+    tls_cause(proxy, source.into())
 }
