@@ -175,25 +175,33 @@ class EventTarget extends NodeEventTarget {
     }
   }
 
-  // An event of Node's keeps its target to itself: Node's EventTarget has to set it, and forgets it after each listener.
+  // An event of Node's keeps its target to itself: Node's EventTarget has to set it, for one listener that calls all of these.
   #dispatchNodeEvent(event, listeners) {
+    const { type } = event;
     let isStopped = false;
-    const stop = Object.getOwnPropertyDescriptor(event, 'stopImmediatePropagation');
-    Object.defineProperty(event, 'stopImmediatePropagation', { value() { isStopped = true; event.stopPropagation(); }, configurable: true });
-    const steps = [true, false].flatMap((capture) => listeners.filter((listener) => listener.type === event.type && listener.capture === capture)).map((listener) => () => {
-      if (listener.isRemoved || isStopped) return;
-      if (listener.once) this.#remove(listener);
-      call(listener.callback, this, event);
-    });
-    for (const step of steps) super.addEventListener(event.type, step, { once: true });
+    const stop = { value() { isStopped = true; event.stopPropagation(); }, configurable: true };
+    const step = () => {
+      for (const capture of [true, false]) {
+        if (event.cancelBubble) return;
+        for (const listener of listeners) {
+          if (listener.isRemoved || listener.type !== type || listener.capture !== capture) continue;
+          if (listener.once) this.#remove(listener);
+          call(listener.callback, this, event);
+          if (isStopped) return;
+        }
+      }
+    };
+    if (listeners.length > 0) super.addEventListener(type, step);
+    const own = Object.getOwnPropertyDescriptor(event, 'stopImmediatePropagation');
+    Object.defineProperty(event, 'stopImmediatePropagation', stop);
     try {
       return super.dispatchEvent(event);
     } catch (error) {
       if (error?.code === 'ERR_EVENT_RECURSION') throw new DOMException('the event is being dispatched already', 'InvalidStateError');
       throw error;
     } finally {
-      for (const step of steps) super.removeEventListener(event.type, step);
-      if (stop) Object.defineProperty(event, 'stopImmediatePropagation', stop);
+      super.removeEventListener(type, step);
+      if (own) Object.defineProperty(event, 'stopImmediatePropagation', own);
       else delete event.stopImmediatePropagation;
     }
   }

@@ -3,14 +3,14 @@
 // WHATWG WebSockets, "The WebSocketStream interface", as Chromium has it.
 
 const { attempt, native, page, toBuffer } = require('./native.js');
-const { asInterface, member, required, toBytes, toDOMString, toDictionary, toSequence, toShortInRange, toUSVString } = require('./webidl.js');
+const { asInterface, member, required, toBytes, toClampedShort, toDOMString, toDictionary, toSequence, toUSVString } = require('./webidl.js');
 
 const { AbortSignal, ReadableStream, WritableStream } = globalThis;
 
 // WebSocketCloseInfo
 function toCloseInfo(value) {
   const dictionary = toDictionary(value, 'closeInfo');
-  const closeCode = member(dictionary, 'closeCode', (code, name) => (code === null ? undefined : toShortInRange(code, name)), undefined);
+  const closeCode = member(dictionary, 'closeCode', toClampedShort, undefined);
   return { closeCode, reason: member(dictionary, 'reason', toUSVString, '') };
 }
 
@@ -92,7 +92,7 @@ class WebSocketStream {
     if (this.#isOver) return;
     switch (type) {
       case 'opened': return this.#open(extensions, protocol);
-      case 'chunk': return this.#readable.enqueue(data.text ?? new Uint8Array(toBuffer(data.bytes)));
+      case 'chunk': return this.#readable.enqueue(data.text ?? toBuffer(data.bytes));
       case 'written': return this.#settle('resolve');
       default: return this.#end(type === 'closed', code, reason);
     }
@@ -138,7 +138,7 @@ class WebSocketStream {
     this.#isOver = true;
     const error = isClean ? new DOMException('a closed WebSocketStream cannot be written to', 'InvalidStateError') : received(code, reason);
     if (!this.#readable) {
-      this.#opened.reject(error);
+      this.#opened.reject(received(undefined, ''));
     } else if (isClean) {
       attemptQuietly(() => this.#readable.close());
     } else {

@@ -30,14 +30,6 @@ function toClampedShort(value) {
   return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }
 
-// [EnforceRange] unsigned short.
-function toShortInRange(value, name) {
-  const number = +value;
-  const integer = Math.trunc(number);
-  if (!Number.isFinite(number) || integer < 0 || integer > 65535) throw new TypeError(`${name} is not in the range of an unsigned short`);
-  return integer + 0;
-}
-
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';
 
 // A dictionary: {} for what is missing.
@@ -103,5 +95,5 @@ function asInterface(Interface, constants = {}) {
 }
 
 module.exports = {
-  asInterface, isObject, member, required, toBytes, toClampedShort, toDOMString, toDictionary, toSequence, toShortInRange, toStrings, toUSVString, toUnsignedShort,
+  asInterface, isObject, member, required, toBytes, toClampedShort, toDOMString, toDictionary, toSequence, toStrings, toUSVString, toUnsignedShort,
 };

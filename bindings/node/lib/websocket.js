@@ -5,7 +5,7 @@
 const { Event, EventTarget, Handlers, fire } = require('./dom.js');
 const { CloseEvent, MessageEvent } = require('./events.js');
 const { attempt, native, page, toBuffer } = require('./native.js');
-const { asInterface, required, toBytes, toClampedShort, toStrings, toUSVString } = require('./webidl.js');
+const { asInterface, isObject, required, toBytes, toClampedShort, toStrings, toUSVString } = require('./webidl.js');
 
 const { Blob } = globalThis;
 
@@ -18,7 +18,10 @@ class WebSocket extends EventTarget {
     required(1, arguments, 'WebSocket');
     const wanted = toUSVString(url);
     const strings = toStrings(protocols, 'protocols');
+    const target = new.target;
     super();
+    // WebIDL, "internally create a new object": a new.target whose prototype is no object has that of the interface.
+    if (!isObject(target.prototype)) Object.setPrototypeOf(this, WebSocket.prototype);
     this.#socket = attempt(() => new native.Socket(wanted, strings, page(), (fired) => {
       for (const one of fired) fire(this, this.#event(one));
     }));

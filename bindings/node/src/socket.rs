@@ -55,6 +55,13 @@ impl Fired {
 #[napi]
 pub struct Socket(WebSocket);
 
+impl Drop for Socket {
+    /// Until it is closed it is held by its queue: if it goes before, its worker does, or the process.
+    fn drop(&mut self) {
+        self.0.clone().make_disappear();
+    }
+}
+
 /// The place of a message whose data is still being read.
 #[napi]
 pub struct Deferred(Option<DeferredMessage>);
@@ -69,10 +76,12 @@ impl Socket {
         page: Page,
         deliver: Function<'_, Vec<Fired>, ()>,
     ) -> Result<Self, String> {
+        let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
         let fired = Arc::new(Mutex::new(Vec::new()));
         let queue = Arc::new(Mutex::new(None));
         let made = queue_of(&deliver, Arc::clone(&fired), Arc::clone(&queue));
-        *lock(&queue) = Some(made.map_err(|error| napi::Error::new(error.status.to_string(), error.reason.clone()))?);
+        *lock(&queue) =
+            Some(made.map_err(|error| napi::Error::new(error.status.to_string(), error.reason.clone()))?);
         let mut options = options(page);
         let tasks = Arc::clone(&queue);
         options.event_loop = Some(EventLoop::new(move |task| {
@@ -80,7 +89,7 @@ impl Socket {
                 queue.call(task, ThreadsafeFunctionCallMode::NonBlocking);
             }
         }));
-        let opened = WebSocket::with_options(&url, protocols, options, |socket| {
+        let opened = WebSocket::with_options(&url, &protocols, options, |socket| {
             for event_type in [EventType::Open, EventType::Message, EventType::Error, EventType::Close] {
                 let fired = Arc::clone(&fired);
                 socket.set_handler(event_type, move |_, event| lock(&fired).push(Fired::new(event)));

@@ -140,11 +140,13 @@ impl Stream {
 
 /// "Validate close code and reason": the code that goes with the reason, or what is thrown.
 #[napi]
-pub fn check_close(code: Option<u16>, reason: String) -> Result<Option<u16>, String> {
+pub(crate) fn check_close(code: Option<u16>, reason: String) -> Result<Option<u16>, String> {
     let checked: std::result::Result<_, DomException> = WebSocketError::new("", code, reason);
     checked.map(|error| error.close_code()).map_err(|exception| thrown(&exception))
 }
 
+/// Drives a stream until it is closed. JavaScript's object is held by `deliver` so long: if it goes before, its worker does, and the
+/// connection is closed by dropping it.
 async fn drive(mut stream: WebSocketStream, mut wished: UnboundedReceiver<Wish>, deliver: Deliver) {
     let tell = |happened| {
         deliver.call(happened, ThreadsafeFunctionCallMode::NonBlocking);
@@ -152,35 +154,40 @@ async fn drive(mut stream: WebSocketStream, mut wished: UnboundedReceiver<Wish>,
     let opened = loop {
         tokio::select! {
             opened = stream.opened() => break opened,
-            Some(wish) = wished.recv() => if let Wish::Close(info) = wish {
-                close(&stream, info);
+            wish = wished.recv() => match wish {
+                Some(Wish::Close(info)) => close(&stream, info),
+                Some(_) => {}
+                None => return,
             },
         }
     };
     if let Ok(info) = opened {
         let (extensions, protocol) = (Some(info.extensions), Some(info.protocol));
         tell(Happened { extensions, protocol, ..Happened::new("opened") });
-        serve(&stream, info.readable, info.writable, wished, tell).await;
+        if !serve(&stream, info.readable, info.writable, wished, tell).await {
+            return;
+        }
     }
     tell(Happened::ended(stream.closed().await));
 }
 
-/// Serves what the two halves are asked for, until the connection is closed.
+/// Serves what the two halves are asked for, until the connection is closed, or nobody is there any more who could ask.
 async fn serve(
     stream: &WebSocketStream,
     mut readable: Readable,
     mut writable: Writable,
     mut wished: UnboundedReceiver<Wish>,
     tell: impl Fn(Happened),
-) {
+) -> bool {
     let mut is_pulling = false;
     let mut unwritten = VecDeque::new();
     loop {
         tokio::select! {
-            Some(wish) = wished.recv() => match wish {
-                Wish::Pull => is_pulling = true,
-                Wish::Write(message) => unwritten.push_back(message),
-                Wish::Close(info) => close(stream, info),
+            wish = wished.recv() => match wish {
+                Some(Wish::Pull) => is_pulling = true,
+                Some(Wish::Write(message)) => unwritten.push_back(message),
+                Some(Wish::Close(info)) => close(stream, info),
+                None => return false,
             },
             next = async { if is_pulling { readable.next().await } else { pending().await } } => {
                 is_pulling = false;
@@ -195,7 +202,7 @@ async fn serve(
                     tell(Happened::new("written"));
                 }
             }
-            _ = stream.closed() => return,
+            _ = stream.closed() => return true,
         }
     }
 }

@@ -8,7 +8,7 @@ const THREE = [['accept'], ['texts', 'n', 3], ['close', 1000], ['closed']];
 function bare(t, steps) {
   const server = t.server(...steps);
   const socket = new t.WebSocket(server.url);
-  const closed = new Promise((resolve) => { setTimeout(() => socket.addEventListener('close', () => setTimeout(resolve, 5)), 0); });
+  const closed = new Promise((resolve) => { queueMicrotask(() => socket.addEventListener('close', () => setTimeout(resolve, 5))); });
   return { socket, server, closed };
 }
 

@@ -58,7 +58,7 @@ fn queue_message(socket: &Shared, size: usize, queue: impl FnOnce(&Arc<Link>)) -
 /// WHATWG WebSockets section 3.1, "close(code, reason)".
 pub(crate) fn close(socket: &Shared, code: Option<u16>, reason: &str) -> Result<(), DomException> {
     // Steps 1 and 2.
-    let code = check_close(code, reason)?;
+    check_close(code, reason)?;
     // Step 3: "Run the first matching steps from the following list:"
     let mut attributes = socket.attributes();
     match attributes.ready_state {

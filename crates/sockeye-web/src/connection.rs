@@ -1,12 +1,13 @@
 //! Drives the connection of an object: what the object asks goes to the network, what the protocol has to say goes to the object.
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_sink::Sink;
-use sockeye::{Client, CloseInfo, Event, Message, Utf8Bytes};
+use sockeye::{Client, CloseInfo, Error, Event, Message, Utf8Bytes};
 
 use crate::link::{Closing, Link};
 use crate::meter::Meter;
@@ -155,6 +156,11 @@ impl Connection {
                 Poll::Ready(Ok(Some(_))) => {}
                 Poll::Ready(Ok(None)) => {
                     return Poll::Ready(Feedback::Closed(Closed::ended(self.ws.close_info())));
+                }
+                // The bytes have ended without a Close frame: not clean, but nothing that the standards say to fail the connection for.
+                // Browsers fire no error then.
+                Poll::Ready(Err(Error::Io(error))) if error.kind() == ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Feedback::Closed(Closed { failed: false, ..Closed::failed() }));
                 }
                 // RFC 6455 section 7.2.1: "if at any point the underlying transport layer connection is unexpectedly lost, the client MUST
                 // _Fail the WebSocket Connection_."

@@ -154,7 +154,7 @@ pub(crate) fn check_close(code: Option<u16>, reason: &str) -> Result<Option<u16>
         let message = format!("a close reason of {} bytes, more than 123", reason.len());
         return Err(DomException::new(ErrorName::Syntax, message));
     }
-    // A Close frame has no room for a reason without a code (RFC 6455 section 5.5.1). WHATWG WebSockets pull request 48, "new
-    // WebSocketError()": "If reason is non-empty, but code is not set, then set code to 1000 ("Normal Closure")."
+    // WHATWG WebSockets pull request 48, "close the WebSocket": "If reason is not empty, but code is null, then set code to 1000". The
+    // standard's own close() sends no reason without a code.
     Ok(code.or_else(|| (!reason.is_empty()).then_some(1000)))
 }

@@ -97,7 +97,8 @@ impl Link {
     /// Fails the connection if a message of that place is still to be sent.
     pub(crate) fn give_up(&self, place: &Arc<OnceLock<Message>>) {
         self.wish(|wishes| {
-            let is_it = |message: &Queued| matches!(message, Queued::Deferred(known) if Arc::ptr_eq(known, place));
+            let is_it =
+                |message: &Queued| matches!(message, Queued::Deferred(known) if Arc::ptr_eq(known, place));
             if wishes.messages.iter().any(is_it) {
                 (wishes.shut, wishes.fail) = (true, true);
             }

@@ -56,7 +56,13 @@ pub(crate) fn target(url: &Url, protocols: &[&str], options: &Options) -> Target
         client = client.origin(origin.clone());
     }
     let is_blocked = options.block_bad_ports && is_bad_port(url);
-    Target { client, url: url.to_string(), has_protocols, is_blocked }
+    // Fetch section 4.6, "HTTP-network-or-cache fetch": credentials in the URL are used "if httpRequest's current URL does include
+    // credentials and isAuthenticationFetch is true", which it is not.
+    let mut url = url.clone();
+    // It cannot fail: there is a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    Target { client, url: url.into(), has_protocols, is_blocked }
 }
 
 impl Shared {
