@@ -47,7 +47,14 @@ async fn run(count: &str, ca: &str, url: &str, proxy: &str, ends: &str) -> Resul
     let tls = Tls::default().only_ca_pem(&std::fs::read(ca)?)?;
     let proxy = if proxy == "-" { None } else { Some(Proxy::new(proxy)?.tls(tls.clone())) };
     let mut config = Config::default();
-    config.open_timeout = Some(if ends.ends_with('!') { SOON } else { LATE });
+    config.open_timeout = Some(LATE);
+    match ends {
+        "connect!" => config.connect_timeout = Some(SOON),
+        "proxy!" => config.proxy_timeout = Some(SOON),
+        "tls!" => config.tls_timeout = Some(SOON),
+        "upgrade!" => config.upgrade_timeout = Some(SOON),
+        _ => {}
+    }
     let client = Client::new().config(config).tls(tls).proxy(proxy).redirects(3);
 
     // What is made once, when it is first needed, is no leak.

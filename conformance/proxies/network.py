@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import itertools
 import os
+import re
 import select
 import socket
 import ssl
@@ -85,8 +86,7 @@ class Scripted:
     """Servers that answer each read with the next of a list of texts, and then say nothing until the client ends the connection.
 
     A script is `{answers = [TEXT, ...]}`, of characters up to U+00FF, which are octets. With `tls` it speaks TLS first; with `drip` what
-    follows the answers is one octet after the other, without end; with `close` it ends the connection instead; with `late` it answers before
-    it has read anything.
+    follows the answers is one octet after the other, without end; with `close` it ends the connection instead.
     """
 
     def __init__(self, scripts, context):
@@ -109,7 +109,8 @@ class Scripted:
         async def handle(reader, writer):
             self.open[name] += 1
             try:
-                await self.talk(reader, writer, script)
+                answers = [self.filled(answer) for answer in script.get("answers", [])]
+                await self.talk(reader, writer, answers, script)
             except (OSError, ssl.SSLError):
                 pass  # as the client likes
             finally:
@@ -118,10 +119,14 @@ class Scripted:
 
         return handle
 
+    def filled(self, text):
+        """A text with the addresses of others of these servers in it, for {NAME}."""
+        return re.sub(r"\{(\w+)\}", lambda match: self.addresses[match[1]], text)
+
     @staticmethod
-    async def talk(reader, writer, script):
-        for answer in script.get("answers", []):
-            if not script.get("early") and not await reader.read(65536):
+    async def talk(reader, writer, answers, script):
+        for answer in answers:
+            if not await reader.read(65536):
                 return
             writer.write(answer.encode("latin-1"))
         if script.get("close"):

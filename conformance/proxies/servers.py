@@ -98,7 +98,7 @@ class Servers:
         self.known["nginx_unix"] = str(self.directory / "nginx.sock")
         text = (HERE / "nginx.conf").read_text()
         if "away" not in self.known:
-            text = text.replace("@away_host@:@away_tls@", "127.0.0.1:@not_away@")
+            text = re.sub(r"\n    server \{\n        listen @away_host@(.*\n)*?    \}\n", "", text)
         if "ipv6" not in self.known:
             text = re.sub(r".*\[::1\].*", "", text)
         path, addresses = self.config("nginx.conf", text)

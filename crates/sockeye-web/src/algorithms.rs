@@ -69,7 +69,7 @@ pub(crate) fn close(socket: &Shared, code: Option<u16>, reason: &str) -> Result<
         // "If the WebSocket closing handshake has not yet been started: Start the WebSocket closing handshake and set this's ready state to
         // CLOSING (2). If neither code nor reason is present, the WebSocket Close message must not have a body. If code is present, then the
         // status code to use in the WebSocket Close message must be the integer given by code. If reason is also present, then reasonBytes
-        // must be provided in the Close message after the status code."; "Otherwise: Set this's ready state to CLOSING (2).": the link knows.
+        // must be provided in the Close message after the status code.": without a code, it is left out. "Otherwise: Set this's ready state to CLOSING (2).": the link knows.
         _ => socket.link.start_close(close_frame(code, reason)),
     }
     attributes.ready_state = WebSocket::CLOSING;

@@ -157,10 +157,9 @@ impl Connection {
                 Poll::Ready(Ok(None)) => {
                     return Poll::Ready(Feedback::Closed(Closed::ended(self.ws.close_info())));
                 }
-                // The bytes have ended without a Close frame: not clean, but nothing that the standards say to fail the connection for.
-                // Browsers fire no error then.
+                // The server has closed the TCP connection: it is closed, neither cleanly nor by a failure. So have it all browsers.
                 Poll::Ready(Err(Error::Io(error))) if error.kind() == ErrorKind::UnexpectedEof => {
-                    return Poll::Ready(Feedback::Closed(Closed { failed: false, ..Closed::failed() }));
+                    return Poll::Ready(Feedback::Closed(Closed::ended(self.ws.close_info())));
                 }
                 // RFC 6455 section 7.2.1: "if at any point the underlying transport layer connection is unexpectedly lost, the client MUST
                 // _Fail the WebSocket Connection_."

@@ -92,7 +92,8 @@ impl WebSocketError {
         reason: impl Into<String>,
     ) -> Result<Self, DomException> {
         let reason = reason.into();
-        let close_code = check_close(close_code, &reason)?;
+        check_close(close_code, &reason)?;
+        let close_code = code_for(close_code, &reason);
         Ok(Self { message: message.into(), close_code, reason })
     }
 
@@ -141,8 +142,8 @@ pub enum Exception {
     WebSocket(#[from] WebSocketError),
 }
 
-/// "Validate close code and reason": the code that goes with the reason.
-pub(crate) fn check_close(code: Option<u16>, reason: &str) -> Result<Option<u16>, DomException> {
+/// "Validate close code and reason".
+pub(crate) fn check_close(code: Option<u16>, reason: &str) -> Result<(), DomException> {
     // WHATWG WebSockets section 3.1, "close()" step 1: "If code is present, but is neither an integer equal to 1000 nor an integer in
     // the range 3000 to 4999, inclusive, throw an "InvalidAccessError" DOMException."
     if let Some(code) = code.filter(|code| !matches!(code, 1000 | 3000..=4999)) {
@@ -154,7 +155,12 @@ pub(crate) fn check_close(code: Option<u16>, reason: &str) -> Result<Option<u16>
         let message = format!("a close reason of {} bytes, more than 123", reason.len());
         return Err(DomException::new(ErrorName::Syntax, message));
     }
-    // WHATWG WebSockets pull request 48, "close the WebSocket": "If reason is not empty, but code is null, then set code to 1000". The
-    // standard's own close() sends no reason without a code.
-    Ok(code.or_else(|| (!reason.is_empty()).then_some(1000)))
+    Ok(())
+}
+
+/// The code that goes with a reason in a Close frame, which has no room for a reason alone (RFC 6455 section 5.5.1).
+pub(crate) fn code_for(code: Option<u16>, reason: &str) -> Option<u16> {
+    // WHATWG WebSockets pull request 48, "new WebSocketError()": "If reason is non-empty, but code is not set, then set code to 1000
+    // ("Normal Closure")."
+    code.or_else(|| (!reason.is_empty()).then_some(1000))
 }

@@ -55,14 +55,13 @@ pub(crate) fn target(url: &Url, protocols: &[&str], options: &Options) -> Target
     if let Some(origin) = &options.origin {
         client = client.origin(origin.clone());
     }
+    // Credentials stand in the URL, and no browser sends them in the opening handshake.
+    let mut bare = url.clone();
+    // They cannot fail on a URL with a host.
+    let _ = bare.set_username("");
+    let _ = bare.set_password(None);
     let is_blocked = options.block_bad_ports && is_bad_port(url);
-    // Fetch section 4.6, "HTTP-network-or-cache fetch": credentials in the URL are used "if httpRequest's current URL does include
-    // credentials and isAuthenticationFetch is true", which it is not.
-    let mut url = url.clone();
-    // It cannot fail: there is a host.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    Target { client, url: url.into(), has_protocols, is_blocked }
+    Target { client, url: bare.into(), has_protocols, is_blocked }
 }
 
 impl Shared {

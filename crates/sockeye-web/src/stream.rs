@@ -12,7 +12,7 @@ use url::Url;
 use crate::abort::AbortSignal;
 use crate::algorithms::close_frame;
 use crate::connection::{self, Closed, Feedback, Owner};
-use crate::error::{DomException, ErrorName, Exception, WebSocketError, check_close};
+use crate::error::{DomException, ErrorName, Exception, WebSocketError, check_close, code_for};
 use crate::link::Link;
 use crate::object::target;
 use crate::options::Options;
@@ -185,7 +185,7 @@ impl WebSocketStream {
     ///
     /// # Errors
     ///
-    /// [`WebSocketError`] if the connection was not opened; why is not told, as with [`WebSocket`]. `AbortError` if the signal
+    /// [`WebSocketError`] without a code if the connection was not opened; why is not told, as with [`WebSocket`]. `AbortError` if the signal
     /// was raised before. `InvalidStateError` if the halves were given out already.
     pub async fn opened(&mut self) -> Result<WebSocketOpenInfo, Exception> {
         let (extensions, protocol) = poll_fn(|cx| self.shared().poll_opened(cx)).await?;
@@ -214,8 +214,8 @@ impl WebSocketStream {
     pub fn close(&self, info: WebSocketCloseInfo) -> Result<(), DomException> {
         // "close(closeInfo)": "Close the WebSocket with this, code, and reason."
         let WebSocketCloseInfo { close_code, reason } = info;
-        let code = check_close(close_code, &reason)?;
-        self.shared().close(code, &reason);
+        check_close(close_code, &reason)?;
+        self.shared().close(code_for(close_code, &reason), &reason);
         Ok(())
     }
 
@@ -279,11 +279,15 @@ impl Shared {
 
     fn poll_opened(&self, cx: &Context<'_>) -> Poll<Result<(String, String), Exception>> {
         let given_out = || DomException::new(ErrorName::InvalidState, "the streams were given out already");
+        // Step 3 of the end: "If stream's was ever connected is false, then reject stream's opened promise with a new WebSocketError.": one
+        // without a code.
+        let not_opened = || WebSocketError::unvalidated("the connection was not opened", None, "");
         self.poll_slots(cx, |slots| match (slots.opened.take(), &slots.closed) {
             (Some(opened), _) => Some(Ok(opened)),
-            (None, Some(Err(exception))) => Some(Err(exception.clone())),
-            (None, Some(Ok(_))) => Some(Err(given_out().into())),
-            (None, None) => slots.was_opened.then(|| Err(given_out().into())),
+            (None, _) if slots.was_opened => Some(Err(given_out().into())),
+            (None, Some(Err(Exception::WebSocket(_)))) => Some(Err(not_opened().into())),
+            (None, Some(Err(aborted))) => Some(Err(aborted.clone())),
+            (None, _) => None,
         })
     }
 
@@ -339,7 +343,7 @@ impl Shared {
             slots.closed = Some(if closed.clean {
                 Ok(WebSocketCloseInfo { close_code: Some(closed.code), reason })
             } else {
-                let message = "the connection was not opened, or not closed cleanly";
+                let message = "the connection was not closed cleanly";
                 Err(WebSocketError::unvalidated(message, Some(closed.code), &reason).into())
             });
         });

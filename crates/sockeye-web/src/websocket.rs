@@ -93,9 +93,10 @@ impl BinaryType {
 ///
 /// # How it ends
 ///
-/// By [`close`](Self::close), by the server, or by a failure: `error` and then `close` with the code 1006. Nothing tells failures apart, from a name that
-/// cannot be resolved to a connection that was lost: the standard forbids to (section 4), so that pages cannot search a network. Use
-/// [`sockeye`] itself to learn more.
+/// By [`close`](Self::close), by the server, or by a failure: `error` and then `close` with the code 1006. Nothing tells failures apart, from a
+/// name that cannot be resolved to a server that breaks the protocol: the standard forbids to (section 4), so that pages cannot search a
+/// network. Use [`sockeye`] itself to learn more. A connection that just ends, without a Close frame, is closed with 1006 too, and without
+/// `error`: so have it all browsers.
 ///
 /// Dropping the last reference does not close a socket that somebody listens to: see [`close`](Self::close). Otherwise the closing handshake starts,
 /// without a code, behind what was sent before.
@@ -189,7 +190,8 @@ impl WebSocket {
         Ok(socket)
     }
 
-    /// The URL that the connection is for, serialized, with credentials if there are any.
+    /// The URL that the connection is for, serialized, with credentials if there are any; these are not sent. To be sent, they are
+    /// [`basic_auth`](sockeye::Client::basic_auth) of [`Options::client`].
     pub fn url(&self) -> String {
         self.shared().url.to_string()
     }
@@ -252,7 +254,8 @@ impl WebSocket {
         algorithms::send_deferred(self.shared(), size)
     }
 
-    /// Closes the connection, behind what was sent before: `close(None, None)`, `close(1000, None)`, `close(4000, "enough")`.
+    /// Closes the connection, behind what was sent before: `close(None, None)`, `close(1000, None)`, `close(4000, "enough")`. A reason without a
+    /// code is left out.
     ///
     /// A connection that is not yet established is failed: `error` and `close` follow. One that is closing or closed is left alone.
     /// A server that does not answer has `close_timeout` (5 s) of [`Options::client`]'s configuration to do so.

@@ -41,6 +41,7 @@ fn arguments() -> Vec<Arguments> {
         (Some(1000), text("done"), Ok(close_payload(1000, "done"))),
         (Some(4000), text("für 世界"), Ok(close_payload(4000, "für 世界"))),
         (Some(3999), text(&long), Ok(close_payload(3999, &long))),
+        // "If reason is also present": there is no place for it without a code.
         (None, text("done"), Ok(vec![])),
         // "If reasonBytes is longer than 123 bytes": bytes, not characters.
         (Some(1000), text(&too_long), Err(ErrorName::Syntax)),
@@ -264,9 +265,17 @@ async fn violations_fail_the_connection_with_1006() {
 }
 
 #[tokio::test]
-async fn an_end_without_a_close_is_not_clean_and_no_error() {
-    for bytes in [vec![], vec![0x81, 5, b'h'], vec![0x01, 1, b'h'], vec![0x88, 2, 3]] {
-        assert_eq!(session(bytes.clone()).await, ["open 1", "close false 1006 \"\" 3"], "{bytes:?}");
+async fn the_end_of_the_bytes_is_an_unclean_close_and_no_failure() {
+    for (name, bytes) in [
+        ("at once", vec![]),
+        ("within a frame", vec![0x81, 5, b'h']),
+        ("within a message", vec![0x01, 1, b'h']),
+        ("within a Close frame", vec![0x88, 2, 3]),
+    ] {
+        assert_eq!(session(bytes.clone()).await, ["open 1", "close false 1006 \"\" 3"], "{name}");
+        let bytes = [frame(TEXT, b"first"), bytes].concat();
+        let lines = ["open 1", "message \"first\" 1", "close false 1006 \"\" 3"];
+        assert_eq!(session(bytes).await, lines, "{name}, behind a message");
     }
 }
 

@@ -177,8 +177,7 @@ async fn credentials_are_left_out_of_the_request() {
     assert_eq!(socket.url(), url);
     let request = server.end().await;
     assert!(request.starts_with("GET /path HTTP/1.1\r\n") && !request.contains("user"), "{request}");
-    let authorization = field(&request, "authorization").or(field(&request, "Authorization"));
-    assert_eq!(authorization, None);
+    assert!(!request.to_ascii_lowercase().contains("authorization"), "{request}");
     log.until("close").await;
 }
 

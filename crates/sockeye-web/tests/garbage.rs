@@ -77,7 +77,7 @@ async fn its_listeners_are_called() {
 #[tokio::test]
 async fn both_events_of_a_failure_are_fired() {
     // Between the two the state is CLOSED, and nobody holds a reference but the task itself.
-    for bytes in [frame(TEXT, b"\xff"), vec![0x83, 0]] {
+    for bytes in [vec![0xff, 0xff], frame(TEXT, b"\xff")] {
         let log = Log::default();
         let server = opened(async move |mut stream| {
             stream.write_all(&bytes).await.unwrap();
