@@ -1,12 +1,13 @@
 """What runs the scenarios: browsers, driven by nothing but the address of the page, and Node with the addon."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 from lib import install, process
-from lib.install import ROOT
+from lib.install import ROOT, Unavailable
 from lib.process import Failure
 
 HERE = Path(__file__).resolve().parent
@@ -80,6 +81,9 @@ def firefox(_options):
 def node(options):
     """Node with the addon, built from here unless another module is given in its place."""
     install.command("node", "nodejs")
+    found = version("node")  # "Node v20.20.2"
+    if not re.match(r"Node v(2\d|[3-9]\d)\.", found):
+        raise Unavailable(f"the addon needs Node 20 or later, and this is {found}")
     module = options.addon or ADDON / "index.js"
     if not options.addon:
         if not (ADDON / "build").exists():

@@ -15,10 +15,8 @@ const AT_TARGET = 2;
 let flagsOf; // an event's internal flags; undefined if it is none of ours
 let setTrusted; // makes an event one that the user agent has made
 
-const isTrusted = {
-  get: { get isTrusted() { return flagsOf(this).isTrusted; } },
-};
-const trustedDescriptor = { ...Object.getOwnPropertyDescriptor(isTrusted.get, 'isTrusted'), enumerable: true, configurable: false };
+const trusting = { get isTrusted() { return flagsOf(this).isTrusted; } };
+const trustedDescriptor = { ...Object.getOwnPropertyDescriptor(trusting, 'isTrusted'), configurable: false };
 
 class Event extends NodeEvent {
   #flags = { type: '', target: null, currentTarget: null, phase: NONE, stop: false, stopImmediately: false, canceled: false, inPassive: false, isDispatched: false, isTrusted: false, bubbles: false, cancelable: false, composed: false };
@@ -38,7 +36,7 @@ class Event extends NodeEvent {
     flags.bubbles = member(dictionary, 'bubbles', toBoolean, false);
     flags.cancelable = member(dictionary, 'cancelable', toBoolean, false);
     flags.composed = member(dictionary, 'composed', toBoolean, false);
-    Object.defineProperty(this, 'isTrusted', trustedDescriptor); // [LegacyUnforgeable]
+    Reflect.defineProperty(this, 'isTrusted', trustedDescriptor); // [LegacyUnforgeable]
   }
 
   get type() { return this.#flags.type; }
