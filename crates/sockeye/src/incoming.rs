@@ -20,7 +20,9 @@ use crate::error::Error;
 use crate::handshake::{Handshake, read_more, write};
 use crate::opening::{OpenCause, Opening, Phase};
 use crate::origin::Origins;
+use crate::peer::Peer;
 use crate::socket::WebSocket;
+use crate::tls::TlsInfo;
 use crate::transport::Transport;
 
 /// Accepts one WebSocket on a byte stream: reads the opening handshake and accepts it, with no subprotocol.
@@ -56,12 +58,12 @@ impl Wanted {
     /// Reads a request's head. What is wrong with it the client was told before this fails.
     pub(crate) async fn read(
         mut transport: Transport,
-        peer: Option<SocketAddr>,
+        peer: Peer,
         policy: Policy,
         mut member: Option<Member>,
+        mut opening: Opening,
     ) -> Result<Self, Error> {
         let mut input = BytesMut::new();
-        let mut opening = Opening::new(&policy.config);
         let reading = read_head(&mut transport, &mut input, &policy.config);
         let head = tokio::select! {
             biased;
@@ -161,7 +163,7 @@ struct Parts {
     input: BytesMut,
     request: Request,
     opening: Opening,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     policy: Policy,
     member: Option<Member>,
 }
@@ -173,7 +175,8 @@ impl Incoming {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let policy = Policy { config: Arc::new(config), origins: Arc::default() };
-        match Box::pin(Wanted::read(Transport::new(stream), None, policy, None)).await? {
+        let opening = Opening::new(&policy.config);
+        match Box::pin(Wanted::read(Transport::new(stream), Peer::default(), policy, None, opening)).await? {
             Wanted::WebSocket(incoming) => Ok(incoming),
             Wanted::Http(connection) => Err(connection.refuse().await),
         }
@@ -194,9 +197,21 @@ impl Incoming {
         self.0.request.headers()
     }
 
-    /// The peer's address, if the connection came to a [`Server`](crate::Server).
+    /// The peer's address, if the connection came to a [`Server`](crate::Server) by TCP.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.peer
+        self.0.peer.addr
+    }
+
+    /// Which of the [`Server`](crate::Server)'s listeners the connection came by: 0 is the one that it was made with, 1 the first that was
+    /// [added](crate::Server::listen).
+    pub fn listener(&self) -> usize {
+        self.0.peer.listener
+    }
+
+    /// What TLS has agreed on, if the connection came to a [`Server`](crate::Server) [that speaks it](crate::Server::tls): the client's certificate
+    /// too, if it has shown one.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.0.peer.tls.as_ref()
     }
 
     /// Accepts, with no subprotocol and no header fields of ours.
@@ -277,8 +292,8 @@ impl Parts {
             subprotocol: answer.subprotocol,
             extensions: answer.extensions,
             timings: opening.timings(),
-            peer_addr: peer,
-            tls: None,
+            peer_addr: peer.addr,
+            tls: peer.tls,
         };
         Ok(WebSocket::new(transport, Role::Server, policy.config, input, handshake, deflate, member))
     }
@@ -289,14 +304,24 @@ impl Parts {
 pub struct HttpConnection {
     transport: Transport,
     replay: BytesMut,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     policy: Policy,
 }
 
 impl HttpConnection {
-    /// The peer's address.
+    /// The peer's address, if the connection came by TCP.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer
+        self.peer.addr
+    }
+
+    /// Which of the server's listeners the connection came by; as [`Incoming::listener`].
+    pub fn listener(&self) -> usize {
+        self.peer.listener
+    }
+
+    /// What TLS has agreed on; as [`Incoming::tls`].
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.peer.tls.as_ref()
     }
 
     /// Answers that this is for WebSockets only.

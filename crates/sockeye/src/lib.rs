@@ -30,7 +30,7 @@
 //!
 //! - [`connect`], [`Client`]: open a connection, to `ws://` or `wss://`; [`Tls`], [`Proxy`], [`Tcp`] for the way there; [`Client::reconnecting`]: one after
 //!   the other.
-//! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
+//! - [`Server`], [`accept`](accept()): accept connections, with TLS by [`ServerTls`]; [`Incoming`] to look at each before.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
 //! - [`Prepared`]: a message for many connections, compressed once.
 //! - [`pair()`]: two WebSockets joined in memory, for tests.
@@ -50,9 +50,11 @@ mod driver;
 mod error;
 mod handshake;
 mod incoming;
+mod listener;
 mod opening;
 mod origin;
 mod pair;
+mod peer;
 mod ping;
 mod proxy;
 mod reconnect;
@@ -74,6 +76,7 @@ pub use dial::{Family, Overrides, Resolve, Resolving, SystemResolver, Tcp};
 pub use error::{Error, TrySendError};
 pub use handshake::Handshake;
 pub use incoming::{HttpConnection, Incoming, accept};
+pub use listener::Listener;
 pub use opening::{OpenCause, OpenError, Phase, RedirectError, Timings};
 pub use pair::{pair, pair_with};
 pub use ping::Ping;
@@ -82,7 +85,7 @@ pub use reconnect::{Attempt, Backoff, Failure, Reconnecting};
 pub use server::Server;
 pub use socket::WebSocket;
 pub use split::{Receiver, Sender};
-pub use tls::{CertificateProblem, PemError, Tls, TlsError, TlsInfo};
+pub use tls::{CertificateProblem, PemError, ServerTls, Tls, TlsError, TlsInfo};
 
 pub use rustls;
 

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::proxy::ProxyError;
 use crate::tls::{TlsError, of_tls};
 
-/// A phase of an opening, in the order in which they come; a server's connection has the last two.
+/// A phase of an opening, in the order in which they come; a server's connection has the last two, or the last three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Name resolution, of the host or of the proxy in front of it.
@@ -20,7 +20,7 @@ pub enum Phase {
     Connect,
     /// Asking the proxy for a tunnel, TLS with the proxy included.
     Proxy,
-    /// TLS with the host.
+    /// TLS: with the host at a client, with the client at a server.
     Tls,
     /// The opening handshake of WebSocket (RFC 6455 section 4).
     Upgrade,

@@ -1,9 +1,11 @@
 //! The server's end: accepting connections.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use sockeye_proto::Config;
@@ -13,6 +15,10 @@ use tokio::task::JoinSet;
 use crate::drain::{Drain, Member};
 use crate::error::Error;
 use crate::incoming::{HttpConnection, Incoming, Policy, Wanted};
+use crate::listener::Listener;
+use crate::opening::{Opening, Phase};
+use crate::peer::Peer;
+use crate::tls::{self, ServerTls};
 use crate::transport::Transport;
 
 /// How long to wait before accepting again when that failed, for want of file descriptors mostly.
@@ -23,7 +29,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 type HttpHandler = dyn Fn(HttpConnection) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
-/// Accepts connections on a TCP address, each in a task of its own.
+/// Accepts connections on TCP addresses and unix sockets, with TLS or without, each in a task of its own.
 ///
 /// Pages of other origins are refused with 403 unless they are [let in](Self::allow_origin).
 ///
@@ -40,7 +46,8 @@ type HttpHandler = dyn Fn(HttpConnection) -> std::pin::Pin<Box<dyn Future<Output
 /// # }
 /// ```
 pub struct Server {
-    listener: TcpListener,
+    listeners: Vec<Listener>,
+    tls: Option<ServerTls>,
     policy: Policy,
     http: Option<Arc<HttpHandler>>,
 }
@@ -51,9 +58,33 @@ impl Server {
         TcpListener::bind(address).await.map(Self::from)
     }
 
-    /// The address listened on.
+    /// Listens on what is given: a unix socket, or what somebody else has bound.
+    pub fn from_listener(listener: impl Into<Listener>) -> Self {
+        Self { listeners: vec![listener.into()], tls: None, policy: Policy::default(), http: None }
+    }
+
+    /// Listens on this too.
+    #[must_use]
+    pub fn listen(mut self, listener: impl Into<Listener>) -> Self {
+        self.listeners.push(listener.into());
+        self
+    }
+
+    /// The first TCP address listened on.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AddrNotAvailable`] if there are unix sockets only.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        let mut addresses = self.listeners.iter().filter_map(Listener::local_addr);
+        addresses.next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// Speaks TLS, on all listeners. It is set up in the connection's task, within [`Config::tls_timeout`] and [`Config::open_timeout`].
+    #[must_use]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// Sets limits and deadlines.
@@ -111,31 +142,31 @@ impl Server {
         H: Fn(Incoming) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
-        let Self { listener, policy, http } = self;
+        let Self { listeners, tls, policy, http } = self;
         let (drain, mut left) = Drain::new();
         let handler = Arc::new(handler);
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
+        let mut turn = 0;
         loop {
             let accepted = tokio::select! {
                 _ = &mut shutdown => break,
-                accepted = listener.accept() => accepted,
+                accepted = poll_fn(|cx| poll_accept(&listeners, &mut turn, cx)) => accepted,
                 Some(_) = connections.join_next() => continue,
                 Some(driver) = left.recv() => {
                     connections.spawn(driver.finish());
                     continue;
                 }
             };
-            let Ok((stream, peer)) = accepted else {
+            let Ok((transport, peer)) = accepted else {
                 // Whatever it was, the listener is still there, and trying again at once would spin.
                 tokio::time::sleep(BACK_OFF).await;
                 continue;
             };
             let member = Member::new(drain.clone());
-            let connection = (Transport::from(stream), peer);
             // Boxed, and outside of the task's own block, or the task would keep the opening's size for as long as the
             // connection lives.
-            let opening = Box::pin(open(connection, policy.clone(), member, http.clone()));
+            let opening = Box::pin(open(transport, peer, tls.clone(), policy.clone(), member, http.clone()));
             let handler = handler.clone();
             connections.spawn(async move {
                 if let Some(incoming) = opening.await {
@@ -143,7 +174,7 @@ impl Server {
                 }
             });
         }
-        drop(listener);
+        drop(listeners);
         drain.close();
         let ended = async {
             while connections.join_next().await.is_some() {
@@ -163,18 +194,48 @@ impl Server {
 
 impl From<TcpListener> for Server {
     fn from(listener: TcpListener) -> Self {
-        Self { listener, policy: Policy::default(), http: None }
+        Self::from_listener(listener)
     }
 }
 
-/// Reads an opening handshake; anything else is dealt with here.
+/// Accepts a connection by whichever listener has one, beginning with that whose turn it is.
+fn poll_accept(
+    listeners: &[Listener],
+    turn: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<(Transport, Peer)>> {
+    for offset in 0..listeners.len() {
+        let listener = (*turn + offset) % listeners.len();
+        if let Poll::Ready(accepted) = listeners[listener].poll_accept(cx) {
+            *turn = listener + 1;
+            return Poll::Ready(
+                accepted.map(|(transport, addr)| (transport, Peer { addr, listener, tls: None })),
+            );
+        }
+    }
+    Poll::Pending
+}
+
+/// Sets up TLS and reads an opening handshake; anything else is dealt with here.
 async fn open(
-    (transport, peer): (Transport, SocketAddr),
+    mut transport: Transport,
+    mut peer: Peer,
+    tls: Option<ServerTls>,
     policy: Policy,
-    member: Member,
+    mut member: Member,
     http: Option<Arc<HttpHandler>>,
 ) -> Option<Incoming> {
-    match Wanted::read(transport, Some(peer), policy, Some(member)).await {
+    let mut opening = Opening::new(&policy.config);
+    if let Some(tls) = tls {
+        let securing = opening.phase(Phase::Tls, policy.config.tls_timeout, tls::accept(&tls, transport));
+        let (secured, info) = tokio::select! {
+            biased;
+            secured = securing => secured.ok()?,
+            () = member.closing() => return None,
+        };
+        (transport, peer.tls) = (secured, Some(info));
+    }
+    match Wanted::read(transport, peer, policy, Some(member), opening).await {
         Ok(Wanted::WebSocket(incoming)) => return Some(incoming),
         Ok(Wanted::Http(connection)) => match http {
             Some(http) => http(connection).await,
