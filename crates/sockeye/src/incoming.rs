@@ -69,7 +69,7 @@ impl Wanted {
             biased;
             head = opening.phase(Phase::Upgrade, policy.config.upgrade_timeout, reading) => head,
             // A server that goes down waits for no request: browsers open connections that they may never use.
-            () = closing(member.as_mut()) => Err(Error::Closed),
+            () = going_down(member.as_mut()) => Err(Error::Closed),
         };
         let head = match head {
             Ok(head) => head,
@@ -98,9 +98,9 @@ impl Wanted {
 }
 
 /// Waits until the server goes down, if the connection is a server's.
-async fn closing(member: Option<&mut Member>) {
+async fn going_down(member: Option<&mut Member>) {
     match member {
-        Some(member) => member.closing().await,
+        Some(member) => member.going_down().await,
         None => std::future::pending().await,
     }
 }
@@ -295,6 +295,9 @@ impl Parts {
             peer_addr: peer.addr,
             tls: peer.tls,
         };
+        if let Some(member) = &member {
+            member.open();
+        }
         Ok(WebSocket::new(transport, Role::Server, policy.config, input, handshake, deflate, member))
     }
 }

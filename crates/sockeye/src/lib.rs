@@ -50,6 +50,7 @@ mod driver;
 mod error;
 mod handshake;
 mod incoming;
+mod limits;
 mod listener;
 mod opening;
 mod origin;
@@ -73,9 +74,11 @@ pub use sockeye_proto::{
 
 pub use client::{Client, connect};
 pub use dial::{Family, Overrides, Resolve, Resolving, SystemResolver, Tcp};
+pub use drain::{Drain, Drained};
 pub use error::{Error, TrySendError};
 pub use handshake::Handshake;
 pub use incoming::{HttpConnection, Incoming, accept};
+pub use limits::Connections;
 pub use listener::Listener;
 pub use opening::{OpenCause, OpenError, Phase, RedirectError, Timings};
 pub use pair::{pair, pair_with};

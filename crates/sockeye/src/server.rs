@@ -11,10 +11,12 @@ use std::time::Duration;
 use sockeye_proto::Config;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::drain::{Drain, Member};
+use crate::drain::{Drain, Drained, Member, Registry};
 use crate::error::Error;
 use crate::incoming::{HttpConnection, Incoming, Policy, Wanted};
+use crate::limits::{Connections, Limits};
 use crate::listener::Listener;
 use crate::opening::{Opening, Phase};
 use crate::peer::Peer;
@@ -26,6 +28,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// How much longer than the closing handshake a handler may take to end when the server goes down.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+type TellError = dyn Fn(&io::Error) + Send + Sync;
 
 type HttpHandler = dyn Fn(HttpConnection) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
@@ -50,6 +54,9 @@ pub struct Server {
     tls: Option<ServerTls>,
     policy: Policy,
     http: Option<Arc<HttpHandler>>,
+    limits: Arc<Limits>,
+    drain: Drain,
+    accept_error: Option<Box<TellError>>,
 }
 
 impl Server {
@@ -60,7 +67,15 @@ impl Server {
 
     /// Listens on what is given: a unix socket, or what somebody else has bound.
     pub fn from_listener(listener: impl Into<Listener>) -> Self {
-        Self { listeners: vec![listener.into()], tls: None, policy: Policy::default(), http: None }
+        Self {
+            listeners: vec![listener.into()],
+            tls: None,
+            policy: Policy::default(),
+            http: None,
+            limits: Arc::default(),
+            drain: Drain::default(),
+            accept_error: None,
+        }
     }
 
     /// Listens on this too.
@@ -120,6 +135,44 @@ impl Server {
         self
     }
 
+    /// Takes so many connections at once; as many as there are file descriptors by default, of which each takes one.
+    ///
+    /// Whoever comes when there are so many gets, without TLS, a response of 503 (Service Unavailable) as far as that can be written at once, and the
+    /// connection ends. Nothing is read, and no task is made for it. [`connections`](Self::connections) counts them.
+    #[must_use]
+    pub fn max_connections(mut self, most: usize) -> Self {
+        self.limits_mut().most = Some(most);
+        self
+    }
+
+    /// Takes so many connections at once from one address of IPv4, or from one network of 64 bits of IPv6. Those beyond are refused as by
+    /// [`max_connections`](Self::max_connections). Unix sockets have no addresses, and no such limit.
+    #[must_use]
+    pub fn max_connections_per_addr(mut self, most: usize) -> Self {
+        self.limits_mut().most_per_addr = Some(most);
+        self
+    }
+
+    /// How many connections there are and were, to be looked at while the server runs.
+    pub fn connections(&self) -> Connections {
+        self.limits.connections.clone()
+    }
+
+    /// Is told when accepting a connection fails, mostly for want of file descriptors: once, until it has succeeded again. The server goes on,
+    /// and tries ten times a second.
+    #[must_use]
+    pub fn on_accept_error(mut self, tell: impl Fn(&io::Error) + Send + Sync + 'static) -> Self {
+        self.accept_error = Some(Box::new(tell));
+        self
+    }
+
+    /// Sets how it goes down, when [`run_until`](Self::run_until) is told to.
+    #[must_use]
+    pub fn drain(mut self, drain: Drain) -> Self {
+        self.drain = drain;
+        self
+    }
+
     /// Accepts connections for ever; each opening handshake is given to `handler`, in the connection's task.
     ///
     /// A connection's end, by an error too, is its handler's to tell; here errors only end the connection.
@@ -128,42 +181,72 @@ impl Server {
         H: Fn(Incoming) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
-        self.run_until(std::future::pending::<()>(), handler).await
+        self.run_until(std::future::pending::<()>(), handler).await.map(drop)
     }
 
-    /// Accepts connections until `shutdown` is ready. Then it accepts no more, closes each connection with 1001 (going
-    /// away), and returns when all handlers have ended, which it ends itself after [`Config::close_timeout`] and a second.
+    /// Accepts connections until `shutdown` is ready. Then it accepts no more, closes each connection as [`drain`](Self::drain) says, with 1001 (going
+    /// away) by default, and returns when all handlers have ended, which it ends itself at [`Drain::deadline`]. None of its tasks is left then. WebSockets that a handler
+    /// has given to tasks of its own are closed and waited for likewise, and are theirs to end at the deadline.
     ///
-    /// A handler sees such a close as any other: [`recv`](crate::WebSocket::recv) gives the messages that still come, and
-    /// then `None`; [`send`](crate::WebSocket::send) fails with [`Error::Closed`]. A handler may simply end by that: as whenever a connection of
-    /// a server is dropped while it closes, the server finishes the closing handshake.
-    pub async fn run_until<H, F>(self, shutdown: impl Future, handler: H) -> io::Result<()>
+    /// What [`send`](crate::WebSocket::send) has taken before is written before the Close. A handler sees such a close as any other:
+    /// [`recv`](crate::WebSocket::recv) gives the messages that still come, and then `None`; `send` fails with [`Error::Closed`]. A handler may simply end by
+    /// that: as whenever a connection of a server is dropped while it closes, the server finishes the closing handshake.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] at once if [`Drain::code`] is none that may be sent.
+    pub async fn run_until<H, F>(self, shutdown: impl Future, handler: H) -> io::Result<Drained>
     where
         H: Fn(Incoming) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
-        let Self { listeners, tls, policy, http } = self;
-        let (drain, mut left) = Drain::new();
+        let Self { listeners, tls, policy, http, limits, drain, accept_error } = self;
+        if !drain.code.may_be_sent() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a code that may not be sent"));
+        }
+        let (registry, mut left) = Registry::new(drain.code);
         let handler = Arc::new(handler);
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
-        let mut turn = 0;
+        let mut pause = pin!(sleep(Duration::ZERO));
+        let (mut turn, mut failing, mut paused) = (0, false, false);
         loop {
             let accepted = tokio::select! {
                 _ = &mut shutdown => break,
-                accepted = poll_fn(|cx| poll_accept(&listeners, &mut turn, cx)) => accepted,
+                () = &mut pause, if paused => {
+                    paused = false;
+                    continue;
+                }
+                accepted = poll_fn(|cx| poll_accept(&listeners, &mut turn, cx)), if !paused => accepted,
                 Some(_) = connections.join_next() => continue,
-                Some(driver) = left.recv() => {
-                    connections.spawn(driver.finish());
+                Some(left) = left.recv() => {
+                    connections.spawn(left.finish());
                     continue;
                 }
             };
-            let Ok((transport, peer)) = accepted else {
-                // Whatever it was, the listener is still there, and trying again at once would spin.
-                tokio::time::sleep(BACK_OFF).await;
+            let (transport, peer) = match accepted {
+                Ok(accepted) => accepted,
+                // That was the connection's end, and not the listener's.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => {
+                    limits.connections.count_accept_error();
+                    if let Some(tell) = accept_error.as_ref().filter(|_| !failing) {
+                        tell(&error);
+                    }
+                    // Whatever it was, the listener is still there, and trying again at once would spin.
+                    pause.as_mut().reset(Instant::now() + BACK_OFF);
+                    (failing, paused) = (true, true);
+                    continue;
+                }
+            };
+            failing = false;
+            let permit =
+                limits.enter().filter(|permit| peer.addr.is_none_or(|addr| permit.is_allowed(addr.ip())));
+            let Some(permit) = permit.map(Arc::new) else {
+                turn_away(&transport, tls.is_some());
                 continue;
             };
-            let member = Member::new(drain.clone());
+            let member = Member::new(registry.clone(), permit.clone());
             // Boxed, and outside of the task's own block, or the task would keep the opening's size for as long as the
             // connection lives.
             let opening = Box::pin(open(transport, peer, tls.clone(), policy.clone(), member, http.clone()));
@@ -172,23 +255,36 @@ impl Server {
                 if let Some(incoming) = opening.await {
                     drop(handler(incoming).await);
                 }
+                drop(permit);
             });
         }
         drop(listeners);
-        drain.close();
-        let ended = async {
-            while connections.join_next().await.is_some() {
-                while let Ok(driver) = left.try_recv() {
-                    connections.spawn(driver.finish());
+        let ending = async {
+            let mut closing = pin!(registry.close(drain.over));
+            let mut all_told = false;
+            while !(all_told && connections.is_empty() && registry.is_empty()) {
+                tokio::select! {
+                    () = &mut closing, if !all_told => all_told = true,
+                    Some(_) = connections.join_next() => {}
+                    Some(left) = left.recv() => drop(connections.spawn(left.finish())),
+                    () = registry.gone() => {}
                 }
             }
         };
-        match policy.config.close_timeout {
-            None => ended.await,
-            Some(timeout) => drop(tokio::time::timeout(timeout + LAST_WORDS, ended).await),
+        let usual = policy.config.close_timeout.map(|timeout| drain.over + timeout + LAST_WORDS);
+        match drain.deadline.or(usual) {
+            None => ending.await,
+            Some(deadline) => drop(timeout(deadline, ending).await),
         }
+        registry.abort();
         connections.shutdown().await;
-        Ok(())
+        drop(left);
+        Ok(registry.drained())
+    }
+
+    fn limits_mut(&mut self) -> &mut Limits {
+        // Nobody else has them before the server runs.
+        Arc::get_mut(&mut self.limits).expect("only a server that runs shares its limits")
     }
 }
 
@@ -216,6 +312,16 @@ fn poll_accept(
     Poll::Pending
 }
 
+/// Ends a connection that there is no room for.
+fn turn_away(transport: &Transport, tls: bool) {
+    const RESPONSE: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    if let (Transport::Tcp(stream), false) = (transport, tls) {
+        // The socket is new, so that there is room for so few bytes; if there is none, or the peer is gone, it ends without.
+        let _ = socket2::SockRef::from(stream).send(RESPONSE);
+    }
+}
+
 /// Sets up TLS and reads an opening handshake; anything else is dealt with here.
 async fn open(
     mut transport: Transport,
@@ -231,7 +337,7 @@ async fn open(
         let (secured, info) = tokio::select! {
             biased;
             secured = securing => secured.ok()?,
-            () = member.closing() => return None,
+            () = member.going_down() => return None,
         };
         (transport, peer.tls) = (secured, Some(info));
     }
