@@ -26,6 +26,9 @@ use crate::transport::Transport;
 /// How long to wait before accepting again when that failed, for want of file descriptors mostly.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
+/// How long a failure to accept is not told again.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
+
 /// How much longer than the closing handshake a handler may take to end when the server goes down.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -158,7 +161,7 @@ impl Server {
         self.limits.connections.clone()
     }
 
-    /// Is told when accepting a connection fails, mostly for want of file descriptors: once, until it has succeeded again. The server goes on,
+    /// Is told when accepting a connection fails, mostly for want of file descriptors: at most once in ten seconds. The server goes on,
     /// and tries ten times a second.
     #[must_use]
     pub fn on_accept_error(mut self, tell: impl Fn(&io::Error) + Send + Sync + 'static) -> Self {
@@ -209,7 +212,7 @@ impl Server {
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         let mut pause = pin!(sleep(Duration::ZERO));
-        let (mut turn, mut failing, mut paused) = (0, false, false);
+        let (mut turn, mut told, mut paused) = (0, None::<Instant>, false);
         loop {
             let accepted = tokio::select! {
                 _ = &mut shutdown => break,
@@ -230,16 +233,18 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => {
                     limits.connections.count_accept_error();
-                    if let Some(tell) = accept_error.as_ref().filter(|_| !failing) {
+                    if let Some(tell) = &accept_error
+                        && told.is_none_or(|told| told.elapsed() >= TELL_AGAIN)
+                    {
                         tell(&error);
+                        told = Some(Instant::now());
                     }
                     // Whatever it was, the listener is still there, and trying again at once would spin.
                     pause.as_mut().reset(Instant::now() + BACK_OFF);
-                    (failing, paused) = (true, true);
+                    paused = true;
                     continue;
                 }
             };
-            failing = false;
             let permit =
                 limits.enter().filter(|permit| peer.addr.is_none_or(|addr| permit.is_allowed(addr.ip())));
             let Some(permit) = permit.map(Arc::new) else {

@@ -137,7 +137,8 @@ async fn those_that_do_not_end_are_cut_off_and_counted() {
     let good = tokio::spawn(async move { assert_eq!(good.recv().await.unwrap(), None) });
     let drained = server.stop().await;
     assert_eq!((drained.clean, drained.lost, drained.aborted), (1, 1, 1));
-    (good.await.unwrap(), rude.await.unwrap());
+    good.await.unwrap();
+    rude.await.unwrap();
     assert_eq!(mute.recv().await.unwrap(), None);
     assert_eq!(mute.close_info().unwrap().code, CloseCode::GOING_AWAY);
 }
