@@ -1,6 +1,7 @@
 //! Closing every connection of a server, at a pace, and each to its end.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -206,7 +207,7 @@ pub(crate) struct Member {
     /// What was last left in the place: compared before the lock is taken.
     waker: Option<Waker>,
     /// Counts the connection for as long as it is one.
-    _permit: Arc<Permit>,
+    permit: Arc<Permit>,
 }
 
 impl Member {
@@ -218,7 +219,12 @@ impl Member {
                 members.places.len() - 1
             })
         };
-        Self { registry, place, waker: None, _permit: permit }
+        Self { registry, place, waker: None, permit }
+    }
+
+    /// Whether its client may have one more connection.
+    pub(crate) fn is_allowed(&self, client: IpAddr) -> bool {
+        self.permit.is_allowed(client)
     }
 
     /// It is a WebSocket now; one that comes when the server goes down already is to be closed at once.

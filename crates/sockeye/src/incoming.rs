@@ -15,6 +15,7 @@ use sockeye_proto::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
+use crate::client_addr::Proxies;
 use crate::drain::Member;
 use crate::error::Error;
 use crate::handshake::{Handshake, read_more, write};
@@ -41,11 +42,16 @@ where
     Incoming::read(stream, Config::default()).await?.accept().await
 }
 
+/// What a client is told that there is no room for.
+pub(crate) const UNAVAILABLE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 /// What holds for each connection of a server.
 #[derive(Clone, Default)]
 pub(crate) struct Policy {
     pub(crate) config: Arc<Config>,
     pub(crate) origins: Arc<Origins>,
+    pub(crate) proxies: Arc<Proxies>,
 }
 
 /// What a client wants.
@@ -58,7 +64,7 @@ impl Wanted {
     /// Reads a request's head. What is wrong with it the client was told before this fails.
     pub(crate) async fn read(
         mut transport: Transport,
-        peer: Peer,
+        mut peer: Peer,
         policy: Policy,
         mut member: Option<Member>,
         mut opening: Opening,
@@ -75,6 +81,13 @@ impl Wanted {
             Ok(head) => head,
             Err(error) => return Err(refuse(&mut transport, &policy.config, error).await),
         };
+        peer.client = policy.proxies.client(peer.client.or(peer.addr), head.headers());
+        if let (Some(client), Some(member)) = (peer.client, &member)
+            && !member.is_allowed(client.ip())
+        {
+            finish(&mut transport, UNAVAILABLE, &policy.config).await;
+            return Err(Error::Closed);
+        }
         if !head.asks_for_websocket() {
             let mut replay = BytesMut::from(&head.bytes[..]);
             replay.unsplit(input);
@@ -174,7 +187,7 @@ impl Incoming {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let policy = Policy { config: Arc::new(config), origins: Arc::default() };
+        let policy = Policy { config: Arc::new(config), ..Policy::default() };
         let opening = Opening::new(&policy.config);
         match Box::pin(Wanted::read(Transport::new(stream), Peer::default(), policy, None, opening)).await? {
             Wanted::WebSocket(incoming) => Ok(incoming),
@@ -202,6 +215,12 @@ impl Incoming {
         self.0.peer.addr
     }
 
+    /// The client's address: what a trusted proxy says ([`Server::proxy_protocol`](crate::Server::proxy_protocol), [`Server::forwarded`](crate::Server::forwarded)),
+    /// with port 0 if it does not tell the port; otherwise the peer's.
+    pub fn client_addr(&self) -> Option<SocketAddr> {
+        self.0.peer.client
+    }
+
     /// Which of the [`Server`](crate::Server)'s listeners the connection came by: 0 is the one that it was made with, 1 the first that was
     /// [added](crate::Server::listen).
     pub fn listener(&self) -> usize {
@@ -211,7 +230,7 @@ impl Incoming {
     /// What TLS has agreed on, if the connection came to a [`Server`](crate::Server) [that speaks it](crate::Server::tls): the client's certificate
     /// too, if it has shown one.
     pub fn tls(&self) -> Option<&TlsInfo> {
-        self.0.peer.tls.as_ref()
+        self.0.peer.tls.as_deref()
     }
 
     /// Accepts, with no subprotocol and no header fields of ours.
@@ -293,7 +312,7 @@ impl Parts {
             extensions: answer.extensions,
             timings: opening.timings(),
             peer_addr: peer.addr,
-            tls: peer.tls,
+            tls: peer.tls.map(|tls| *tls),
         };
         if let Some(member) = &member {
             member.open();
@@ -317,6 +336,11 @@ impl HttpConnection {
         self.peer.addr
     }
 
+    /// As [`Incoming::client_addr`].
+    pub fn client_addr(&self) -> Option<SocketAddr> {
+        self.peer.client
+    }
+
     /// Which of the server's listeners the connection came by; as [`Incoming::listener`].
     pub fn listener(&self) -> usize {
         self.peer.listener
@@ -324,7 +348,7 @@ impl HttpConnection {
 
     /// What TLS has agreed on; as [`Incoming::tls`].
     pub fn tls(&self) -> Option<&TlsInfo> {
-        self.peer.tls.as_ref()
+        self.peer.tls.as_deref()
     }
 
     /// Answers that this is for WebSockets only.

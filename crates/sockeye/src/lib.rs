@@ -43,6 +43,7 @@
 
 mod buffers;
 mod client;
+mod client_addr;
 mod connect;
 mod dial;
 mod drain;
@@ -73,6 +74,7 @@ pub use sockeye_proto::{
 };
 
 pub use client::{Client, connect};
+pub use client_addr::{ForwardedBy, NetworkError, Networks};
 pub use dial::{Family, Overrides, Resolve, Resolving, SystemResolver, Tcp};
 pub use drain::{Drain, Drained};
 pub use error::{Error, TrySendError};

@@ -89,7 +89,7 @@ pub(crate) struct Permit {
 impl Permit {
     /// Counts the connection among those of its client, once; false if there are too many already.
     pub(crate) fn is_allowed(&self, client: IpAddr) -> bool {
-        let Some(most) = self.limits.most_per_addr else { return true };
+        let Some(most) = self.limits.most_per_addr.filter(|_| self.addr.get().is_none()) else { return true };
         let addr = whose(client);
         let mut by_addr = self.limits.by_addr();
         let count = by_addr.get(&addr).copied().unwrap_or_default();

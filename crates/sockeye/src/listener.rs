@@ -10,8 +10,9 @@ use crate::transport::Transport;
 
 /// A TCP address or a unix socket that a [`Server`](crate::Server) listens on.
 ///
-/// One that somebody else has bound, systemd for instance, or that has options of its own such as `SO_REUSEPORT`, is made `from` the listener of tokio, or by
-/// `try_from` out of that of the standard library, within a runtime:
+/// One that somebody else has bound, systemd for instance, or that has options of its own, is made `from` the listener of tokio, or by
+/// `try_from` out of that of the standard library, within a runtime. With `SO_REUSEPORT` (`set_reuse_port` of the crate socket2) several servers, each in a runtime of its own with
+/// one thread, share a port without sharing anything else:
 ///
 /// ```
 /// # async fn example(bound: std::net::TcpListener) -> std::io::Result<()> {

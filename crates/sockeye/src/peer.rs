@@ -9,8 +9,10 @@ use crate::tls::TlsInfo;
 pub(crate) struct Peer {
     /// The other end's address.
     pub(crate) addr: Option<SocketAddr>,
+    /// Where the client is, if not there: whom the peer speaks for.
+    pub(crate) client: Option<SocketAddr>,
     /// Which of the server's listeners it came by.
     pub(crate) listener: usize,
     /// What TLS has agreed on.
-    pub(crate) tls: Option<TlsInfo>,
+    pub(crate) tls: Option<Box<TlsInfo>>,
 }

@@ -13,9 +13,10 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::client_addr::{ForwardedBy, Networks, read_proxy_header};
 use crate::drain::{Drain, Drained, Member, Registry};
 use crate::error::Error;
-use crate::incoming::{HttpConnection, Incoming, Policy, Wanted};
+use crate::incoming::{HttpConnection, Incoming, Policy, UNAVAILABLE, Wanted};
 use crate::limits::{Connections, Limits};
 use crate::listener::Listener;
 use crate::opening::{Opening, Phase};
@@ -149,10 +150,40 @@ impl Server {
     }
 
     /// Takes so many connections at once from one address of IPv4, or from one network of 64 bits of IPv6. Those beyond are refused as by
-    /// [`max_connections`](Self::max_connections). Unix sockets have no addresses, and no such limit.
+    /// [`max_connections`](Self::max_connections). Clients of trusted proxies count each by its own address, once that is known, and are told 503 then, within TLS too. Unix sockets
+    /// have no addresses, and no such limit.
     #[must_use]
     pub fn max_connections_per_addr(mut self, most: usize) -> Self {
         self.limits_mut().most_per_addr = Some(most);
+        self
+    }
+
+    /// Expects a header of the [PROXY protocol], version 1 or 2, before all else, from those in these networks, who are let in only with it:
+    /// [`Incoming::client_addr`] is what it says. From others it is an error, as any other bytes that are no request are.
+    ///
+    /// Prefer version 2: the length of a header of version 1 is not known before its end, so that it is read octet by octet.
+    ///
+    /// [PROXY protocol]: https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt
+    #[must_use]
+    pub fn proxy_protocol(mut self, proxies: Networks) -> Self {
+        Arc::make_mut(&mut self.policy.proxies).proxy_protocol = Some(proxies);
+        self
+    }
+
+    /// Believes proxies in these networks what they say in this header field of where their clients are: [`Incoming::client_addr`] is the last address there
+    /// that is in none of these networks. Name the field that your proxies set; another would come from clients unchanged.
+    ///
+    /// ```
+    /// # fn example(server: sockeye::Server) -> Result<sockeye::Server, sockeye::NetworkError> {
+    /// use sockeye::{ForwardedBy, Networks};
+    ///
+    /// let server = server.forwarded(ForwardedBy::XForwardedFor, Networks::new(["10.0.0.0/8", "unix"])?);
+    /// # Ok(server)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn forwarded(mut self, by: ForwardedBy, proxies: Networks) -> Self {
+        Arc::make_mut(&mut self.policy.proxies).forwarded = Some((by, proxies));
         self
     }
 
@@ -245,8 +276,9 @@ impl Server {
                     continue;
                 }
             };
-            let permit =
-                limits.enter().filter(|permit| peer.addr.is_none_or(|addr| permit.is_allowed(addr.ip())));
+            // Behind a proxy the client's is not known yet.
+            let addr = peer.addr.filter(|_| !policy.proxies.hold(peer.addr));
+            let permit = limits.enter().filter(|permit| addr.is_none_or(|addr| permit.is_allowed(addr.ip())));
             let Some(permit) = permit.map(Arc::new) else {
                 turn_away(&transport, tls.is_some());
                 continue;
@@ -310,7 +342,7 @@ fn poll_accept(
         if let Poll::Ready(accepted) = listeners[listener].poll_accept(cx) {
             *turn = listener + 1;
             return Poll::Ready(
-                accepted.map(|(transport, addr)| (transport, Peer { addr, listener, tls: None })),
+                accepted.map(|(transport, addr)| (transport, Peer { addr, listener, ..Peer::default() })),
             );
         }
     }
@@ -319,15 +351,13 @@ fn poll_accept(
 
 /// Ends a connection that there is no room for.
 fn turn_away(transport: &Transport, tls: bool) {
-    const RESPONSE: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     if let (Transport::Tcp(stream), false) = (transport, tls) {
         // The socket is new, so that there is room for so few bytes; if there is none, or the peer is gone, it ends without.
-        let _ = socket2::SockRef::from(stream).send(RESPONSE);
+        let _ = socket2::SockRef::from(stream).send(UNAVAILABLE);
     }
 }
 
-/// Sets up TLS and reads an opening handshake; anything else is dealt with here.
+/// Hears from a proxy for whom it speaks, sets up TLS, and reads an opening handshake; anything else is dealt with here.
 async fn open(
     mut transport: Transport,
     mut peer: Peer,
@@ -337,6 +367,14 @@ async fn open(
     http: Option<Arc<HttpHandler>>,
 ) -> Option<Incoming> {
     let mut opening = Opening::new(&policy.config);
+    if policy.proxies.speak_first(peer.addr) {
+        let reading = read_proxy_header(&mut transport);
+        peer.client = tokio::select! {
+            biased;
+            client = opening.phase(Phase::Proxy, policy.config.proxy_timeout, reading) => client.ok()?,
+            () = member.going_down() => return None,
+        };
+    }
     if let Some(tls) = tls {
         let securing = opening.phase(Phase::Tls, policy.config.tls_timeout, tls::accept(&tls, transport));
         let (secured, info) = tokio::select! {
@@ -344,7 +382,7 @@ async fn open(
             secured = securing => secured.ok()?,
             () = member.going_down() => return None,
         };
-        (transport, peer.tls) = (secured, Some(info));
+        (transport, peer.tls) = (secured, Some(Box::new(info)));
     }
     match Wanted::read(transport, peer, policy, Some(member), opening).await {
         Ok(Wanted::WebSocket(incoming)) => return Some(incoming),

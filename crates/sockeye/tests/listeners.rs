@@ -103,3 +103,37 @@ async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
     assert_eq!(Listener::unix(&file, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     assert_eq!(fs::read(&file).unwrap(), b"no socket");
 }
+
+/// Two servers on one port, as the workers of a server that is bound to several cores have it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn several_servers_share_a_port() {
+    use socket2::{Domain, Socket, Type};
+    let bind = |address: std::net::SocketAddr| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(128).unwrap();
+        Server::from_listener(Listener::try_from(std::net::TcpListener::from(socket)).unwrap())
+    };
+    let first = bind(([127, 0, 0, 1], 0).into());
+    let address = first.local_addr().unwrap();
+    let second = bind(address);
+    let counts = [first.connections(), second.connections()];
+    let (stop, _) = tokio::sync::broadcast::channel::<()>(1);
+    let run = |server: Server| {
+        let mut stopped = stop.subscribe();
+        tokio::spawn(async move { server.run_until(stopped.recv(), tell).await })
+    };
+    let running = [run(first), run(second)];
+    for _ in 0..40 {
+        told(&Client::new(), &format!("ws://{address}/")).await;
+    }
+    stop.send(()).unwrap();
+    for running in running {
+        running.await.unwrap().unwrap();
+    }
+    let [first, second] = counts.map(|counts| counts.accepted());
+    assert_eq!(first + second, 40);
+    assert!(first > 0 && second > 0, "the system spreads them: {first} and {second}");
+}

@@ -106,6 +106,11 @@ impl Head {
         // RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request."
         self.version == Version::HTTP_11 && has_token(&self.headers, UPGRADE, "websocket")
     }
+
+    /// The header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
 }
 
 impl Request {
