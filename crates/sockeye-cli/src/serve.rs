@@ -1,28 +1,30 @@
 //! `sockeye serve`: a WebSocket echo, and a page to try it with.
 
+mod certificate;
 mod hosts;
+mod listen;
 mod site;
 
 use std::convert::Infallible;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sockeye::{Error, HttpConnection, Incoming, Server, StatusCode};
+use sockeye::{Drain, Error, HttpConnection, Incoming, Server, StatusCode};
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
 
-use crate::args::Serve;
+use crate::args::{Certificate, Serve};
 use crate::exit::Exit;
-use crate::signals::Interrupts;
+use crate::signals::{Interrupts, Reloads};
 use crate::{complain, tell};
 
+use certificate::Shown;
 use hosts::Hosts;
+use listen::{Listening, listen};
 use site::{ECHO, NOT_FOUND, Site, WRONG_HOST};
 
 pub(crate) use hosts::host_of;
@@ -31,6 +33,8 @@ pub(crate) use hosts::host_of;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(plan: Serve) -> Exit {
+    // Before there are other threads: it takes them out of the environment.
+    let inherited = listen::inherited(&plan.listen);
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -38,7 +42,7 @@ pub(crate) fn run(plan: Serve) -> Exit {
             return Exit::Other;
         }
     };
-    let exit = runtime.block_on(serve(plan)).unwrap_or_else(|error| {
+    let exit = runtime.block_on(serve(plan, inherited)).unwrap_or_else(|error| {
         complain(error);
         Exit::Other
     });
@@ -46,55 +50,90 @@ pub(crate) fn run(plan: Serve) -> Exit {
     exit
 }
 
-async fn serve(plan: Serve) -> io::Result<Exit> {
-    let mut interrupts = Interrupts::new()?;
-    let mut servers = Vec::new();
-    for address in &plan.listen {
-        match listen(address, &plan).await {
-            Ok(server) => servers.push(server),
-            Err(error) => {
-                complain(format_args!("cannot listen on {address}: {error}"));
-                return Ok(Exit::Listen);
-            }
+async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
+    let (mut interrupts, mut reloads) =
+        (Interrupts::new()?, Reloads::new(matches!(plan.tls, Certificate::Files { .. }))?);
+    let mut listening = match listen(&plan.listen, inherited).await {
+        Ok(listening) => listening,
+        Err((place, error)) => {
+            complain(format_args!("cannot listen on {place}: {error}"));
+            return Ok(Exit::Listen);
+        }
+    };
+    let shown = match Shown::new(&plan.tls, &listening) {
+        Ok(shown) => shown,
+        Err(error) => {
+            complain(error);
+            return Ok(Exit::Usage);
+        }
+    };
+    let is_tls = shown.tls().is_some();
+    // Not before all of them listen: whoever reads the first line may connect to any.
+    for Listening { place, .. } in &listening {
+        let url = match place.strip_prefix("unix:") {
+            Some(_) => place.clone(),
+            None if is_tls => format!("https://{place}/"),
+            None => format!("http://{place}/"),
+        };
+        // If nobody listens to us, there may still be those who know the address.
+        let _ = writeln!(io::stdout(), "listening on {url}");
+    }
+    let site =
+        |Listening { address, .. }: &Listening| Site::new(Hosts::new(*address, &plan.allow_host), is_tls);
+    let sites: Arc<[Site]> = listening.iter().map(site).collect();
+    let mut server = Server::from_listener(listening.remove(0).listener);
+    for Listening { listener, .. } in listening {
+        server = server.listen(listener);
+    }
+    if let Some(tls) = shown.tls() {
+        server = server.tls(tls.clone());
+    }
+    let (server, pages) = (set_up(server, &plan), sites.clone());
+    let server = server.on_http(move |connection| answer(connection, pages.clone()));
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut running = tokio::spawn(server.run_until(stopped, move |incoming| echo(incoming, sites.clone())));
+    loop {
+        tokio::select! {
+            () = interrupts.next() => break,
+            () = reloads.next() => shown.reload(),
+            ended = &mut running => return ended?.map(|_| Exit::Clean),
         }
     }
-    // Not before all of them listen: whoever reads the first line may connect to any.
-    for (_, address) in &servers {
-        // If nobody listens to us, there may still be those who know the address.
-        let _ = writeln!(io::stdout(), "listening on http://{address}/");
-    }
-
-    let (stop, stopped) = watch::channel(false);
-    let mut running = JoinSet::new();
-    for (server, address) in servers {
-        let site = Arc::new(Site::new(Hosts::new(address, &plan.allow_host)));
-        let mut stopped = stopped.clone();
-        let shutdown = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
-        let pages = site.clone();
-        let server = server.on_http(move |connection| answer(connection, pages.clone()));
-        running.spawn(server.run_until(shutdown, move |incoming| echo(incoming, site.clone())));
-    }
-    interrupts.next().await;
-    stop.send_replace(true);
+    // It has not ended.
+    let _ = stop.send(());
     tell("closing all connections; Ctrl-C again to end at once");
     tokio::select! {
         () = interrupts.next() => Ok(Exit::Interrupted),
-        results = running.join_all() => results.into_iter().collect::<io::Result<()>>().map(|()| Exit::Clean),
+        ended = running => {
+            let drained = ended??;
+            let others = drained.lost + drained.aborted;
+            if others > 0 {
+                tell(format_args!("{} closed cleanly, {others} did not", drained.clean));
+            }
+            Ok(Exit::Clean)
+        }
     }
 }
 
-async fn listen(address: &str, plan: &Serve) -> io::Result<(Server, SocketAddr)> {
-    let mut server = Server::bind(address).await?.config(plan.config.clone());
+/// Does with the server what was asked for.
+fn set_up(mut server: Server, plan: &Serve) -> Server {
     for origin in &plan.allow_origin {
         server = if origin == "*" { server.allow_any_origin() } else { server.allow_origin(origin) };
     }
-    let address = server.local_addr()?;
-    Ok((server, address))
+    if let Some(most) = plan.max_connections {
+        server = server.max_connections(most);
+    }
+    let mut drain = Drain::default();
+    drain.over = plan.drain;
+    let tell_error = |error: &io::Error| complain(format_args!("cannot accept connections: {error}"));
+    server.config(plan.config.clone()).drain(drain).on_accept_error(tell_error)
 }
 
 /// Answers one plain HTTP request. The connection is not kept alive: a further request on it might be an opening handshake,
 /// and those are the library's to read.
-async fn answer(connection: HttpConnection, site: Arc<Site>) {
+async fn answer(connection: HttpConnection, sites: Arc<[Site]>) {
+    let site = &sites[connection.listener()];
     let service = service_fn(|request| {
         let response = site.respond(&request);
         async { Ok::<_, Infallible>(response) }
@@ -111,7 +150,8 @@ async fn answer(connection: HttpConnection, site: Arc<Site>) {
 }
 
 /// Sends back what comes, message for message. What comes is read no faster than it can be sent back.
-async fn echo(incoming: Incoming, site: Arc<Site>) -> Result<(), Error> {
+async fn echo(incoming: Incoming, sites: Arc<[Site]>) -> Result<(), Error> {
+    let site = &sites[incoming.listener()];
     if !site.answers_to(incoming.request().host()) {
         return incoming.reject(StatusCode::MISDIRECTED_REQUEST, WRONG_HOST).await;
     }

@@ -13,12 +13,15 @@ use sockeye_proto::{Config, HandshakeError, HeaderMap, HeaderValue, Role, Status
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
+use crate::client_addr::Proxies;
 use crate::drain::Member;
 use crate::error::Error;
 use crate::handshake::{Handshake, agree, choose_subprotocol, read_more, write};
 use crate::opening::{OpenCause, Opening, Phase};
 use crate::origin::Origins;
+use crate::peer::Peer;
 use crate::socket::WebSocket;
+use crate::tls::TlsInfo;
 use crate::transport::Transport;
 
 /// Accepts one WebSocket on a byte stream: reads the opening handshake and accepts it, with no subprotocol.
@@ -37,11 +40,16 @@ where
     Incoming::read(stream, Config::default()).await?.accept().await
 }
 
+/// What a client is told that there is no room for.
+pub(crate) const UNAVAILABLE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 /// What holds for each connection of a server.
 #[derive(Clone, Default)]
 pub(crate) struct Policy {
     pub(crate) config: Arc<Config>,
     pub(crate) origins: Arc<Origins>,
+    pub(crate) proxies: Arc<Proxies>,
 }
 
 /// What a client wants.
@@ -54,23 +62,30 @@ impl Wanted {
     /// Reads a request's head. What is wrong with it the client was told before this fails.
     pub(crate) async fn read(
         mut transport: Transport,
-        peer: Option<SocketAddr>,
+        mut peer: Peer,
         policy: Policy,
         mut member: Option<Member>,
+        mut opening: Opening,
     ) -> Result<Self, Error> {
         let mut input = BytesMut::new();
-        let mut opening = Opening::new(&policy.config);
         let reading = read_head(&mut transport, &mut input, &policy.config);
         let head = tokio::select! {
             biased;
             head = opening.phase(Phase::Upgrade, policy.config.upgrade_timeout, reading) => head,
             // A server that goes down waits for no request: browsers open connections that they may never use.
-            () = closing(member.as_mut()) => Err(Error::Closed),
+            () = going_down(member.as_mut()) => Err(Error::Closed),
         };
         let head = match head {
             Ok(head) => head,
             Err(error) => return Err(refuse(&mut transport, &policy.config, error).await),
         };
+        peer.client = policy.proxies.client(peer.client.or(peer.addr), head.headers());
+        if let (Some(client), Some(member)) = (peer.client, &member)
+            && !member.is_allowed(client.ip())
+        {
+            finish(&mut transport, UNAVAILABLE, &policy.config).await;
+            return Err(Error::Closed);
+        }
         if !head.asks_for_websocket() {
             let mut replay = BytesMut::from(&head.bytes[..]);
             replay.unsplit(input);
@@ -94,9 +109,9 @@ impl Wanted {
 }
 
 /// Waits until the server goes down, if the connection is a server's.
-async fn closing(member: Option<&mut Member>) {
+async fn going_down(member: Option<&mut Member>) {
     match member {
-        Some(member) => member.closing().await,
+        Some(member) => member.going_down().await,
         None => std::future::pending().await,
     }
 }
@@ -159,7 +174,7 @@ struct Parts {
     input: BytesMut,
     request: Request,
     opening: Opening,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     policy: Policy,
     member: Option<Member>,
 }
@@ -170,8 +185,9 @@ impl Incoming {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let policy = Policy { config: Arc::new(config), origins: Arc::default() };
-        match Box::pin(Wanted::read(Transport::new(stream), None, policy, None)).await? {
+        let policy = Policy { config: Arc::new(config), ..Policy::default() };
+        let opening = Opening::new(&policy.config);
+        match Box::pin(Wanted::read(Transport::new(stream), Peer::default(), policy, None, opening)).await? {
             Wanted::WebSocket(incoming) => Ok(incoming),
             Wanted::Http(connection) => Err(connection.refuse().await),
         }
@@ -192,9 +208,27 @@ impl Incoming {
         self.0.request.headers()
     }
 
-    /// The peer's address, if the connection came to a [`Server`](crate::Server).
+    /// The peer's address, if the connection came to a [`Server`](crate::Server) by TCP.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.peer
+        self.0.peer.addr
+    }
+
+    /// The client's address: what a trusted proxy says ([`Server::proxy_protocol`](crate::Server::proxy_protocol), [`Server::forwarded`](crate::Server::forwarded)),
+    /// with port 0 if it does not tell the port; otherwise the peer's.
+    pub fn client_addr(&self) -> Option<SocketAddr> {
+        self.0.peer.client
+    }
+
+    /// Which of the [`Server`](crate::Server)'s listeners the connection came by: 0 is the one that it was made with, 1 the first that was
+    /// [added](crate::Server::listen).
+    pub fn listener(&self) -> usize {
+        self.0.peer.listener
+    }
+
+    /// What TLS has agreed on, if the connection came to a [`Server`](crate::Server) [that speaks it](crate::Server::tls): the client's certificate
+    /// too, if it has shown one.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.0.peer.tls.as_deref()
     }
 
     /// Accepts, with no subprotocol and no header fields of ours.
@@ -260,7 +294,11 @@ impl Parts {
         opening.renew(&policy.config);
         let writing = async { Ok(write(&mut transport, &response).await?) };
         opening.phase(Phase::Upgrade, policy.config.upgrade_timeout, writing).await?;
-        let handshake = Handshake::accepted(&request, answer, opening.timings(), peer, None);
+        let tls = peer.tls.map(|tls| *tls);
+        let handshake = Handshake::accepted(&request, answer, opening.timings(), peer.addr, tls);
+        if let Some(member) = &member {
+            member.open();
+        }
         Ok(WebSocket::new(transport, Role::Server, policy.config, input, handshake, deflate, member))
     }
 }
@@ -270,14 +308,29 @@ impl Parts {
 pub struct HttpConnection {
     transport: Transport,
     replay: BytesMut,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     policy: Policy,
 }
 
 impl HttpConnection {
-    /// The peer's address.
+    /// The peer's address, if the connection came by TCP.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer
+        self.peer.addr
+    }
+
+    /// As [`Incoming::client_addr`].
+    pub fn client_addr(&self) -> Option<SocketAddr> {
+        self.peer.client
+    }
+
+    /// Which of the server's listeners the connection came by; as [`Incoming::listener`].
+    pub fn listener(&self) -> usize {
+        self.peer.listener
+    }
+
+    /// What TLS has agreed on; as [`Incoming::tls`].
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.peer.tls.as_deref()
     }
 
     /// Answers that this is for WebSockets only.

@@ -31,13 +31,15 @@ const PAGE: &str = include_str!("../page/index.html");
 /// What is served at one address.
 pub(super) struct Site {
     hosts: Hosts,
+    /// The scheme of the WebSocket's URL.
+    scheme: &'static str,
     /// The part of the page's Content-Security-Policy that is always the same.
     policy: String,
 }
 
 impl Site {
-    pub(super) fn new(hosts: Hosts) -> Self {
-        Self { hosts, policy: page_policy(PAGE) }
+    pub(super) fn new(hosts: Hosts, tls: bool) -> Self {
+        Self { hosts, scheme: if tls { "wss" } else { "ws" }, policy: page_policy(PAGE) }
     }
 
     /// Whether the server answers to the authority that was asked for.
@@ -61,7 +63,7 @@ impl Site {
                 with(text(StatusCode::METHOD_NOT_ALLOWED, body), header::ALLOW, "GET, HEAD")
             }
             "/" => self.page(host),
-            ECHO => how_to_connect(host.unwrap_or("HOST")),
+            ECHO => how_to_connect(self.scheme, host.unwrap_or("HOST")),
             "/healthz" => text(StatusCode::OK, "ok\n".into()),
             _ => text(StatusCode::NOT_FOUND, NOT_FOUND.into()),
         }
@@ -96,14 +98,14 @@ fn asked_host<B>(request: &Request<B>) -> Result<Option<&str>, &'static str> {
     Ok(request.uri().authority().map(hyper::http::uri::Authority::as_str).or(host))
 }
 
-fn how_to_connect(host: &str) -> Response<Full<Bytes>> {
+fn how_to_connect(scheme: &str, host: &str) -> Response<Full<Bytes>> {
     let body = format!(
         "\
 This is a WebSocket: what is sent to it comes back. To connect to it,
 
-on a command line:  sockeye connect ws://{host}{ECHO}
+on a command line:  sockeye connect {scheme}://{host}{ECHO}
 
-in JavaScript:      const ws = new WebSocket(\"ws://{host}{ECHO}\");
+in JavaScript:      const ws = new WebSocket(\"{scheme}://{host}{ECHO}\");
                     ws.onopen = () => ws.send(\"hello\");
                     ws.onmessage = (event) => console.log(event.data);
 "

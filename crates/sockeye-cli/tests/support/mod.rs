@@ -174,11 +174,15 @@ impl Serve {
             all.extend(["--listen", "127.0.0.1:0"]);
         }
         all.extend(args);
-        let mut program = Program::start(&all);
+        Self::run(Program::start(&all), listeners.max(1))
+    }
+
+    /// Takes over a program that listens on so many sockets.
+    pub(crate) fn run(mut program: Program, listeners: usize) -> Self {
         let mut stdout = BufReader::new(program.stdout());
         let (sender, lines) = mpsc::channel();
         let stdout = spawn(move || {
-            for _ in 0..listeners.max(1) {
+            for _ in 0..listeners {
                 let mut line = String::new();
                 stdout.read_line(&mut line).unwrap();
                 sender.send(line).unwrap();
@@ -186,10 +190,11 @@ impl Serve {
             stdout
         });
         let address = |line: String| {
-            let address = line.strip_prefix("listening on http://").and_then(|line| line.strip_suffix("/\n"));
-            address.unwrap_or_else(|| panic!("{line:?}")).to_owned()
+            let url = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).trim_end();
+            let http = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+            http.map_or(url, |address| address.trim_end_matches('/')).to_owned()
         };
-        let addresses = (0..listeners.max(1)).map(|_| address(wait(&lines))).collect();
+        let addresses = (0..listeners).map(|_| address(wait(&lines))).collect();
         Self { program, addresses, stdout }
     }
 
