@@ -35,7 +35,7 @@ pub(super) fn inherited(_wanted: &[Listen]) -> Inherited {
 /// Listens everywhere, on one socket at least; or says where it cannot, and why.
 pub(super) async fn listen(
     wanted: &[Listen],
-    #[cfg_attr(not(unix), expect(unused_variables, unused_mut, reason = "there are none"))]
+    #[cfg_attr(not(unix), allow(unused_variables, unused_mut, reason = "there are none"))]
     mut inherited: Inherited,
 ) -> Result<Vec<Listening>, (String, io::Error)> {
     let mut listening = Vec::new();
