@@ -13,7 +13,8 @@ use sockeye::Config;
 use crate::exit;
 
 pub(crate) use connect::{Connect, Sending};
-pub(crate) use serve::{Log, Serve};
+pub(crate) use serve::{Certificate, Log, Serve};
+pub(crate) use values::Listen;
 
 /// What is to be done.
 pub(crate) enum Plan {

@@ -1,12 +1,13 @@
 //! `sockeye serve`: a WebSocket echo, and a page to try it with.
 
+mod certificate;
 mod hosts;
+mod listen;
 mod metrics;
 mod site;
 
 use std::convert::Infallible;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +15,19 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sockeye::{Error, HttpConnection, Incoming, Metrics, Server, StatusCode};
+use sockeye::{Drain, Error, HttpConnection, Incoming, Metrics, Server, StatusCode};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::args::{Log, Serve};
+use crate::args::{Certificate, Log, Serve};
 use crate::exit::Exit;
-use crate::signals::Interrupts;
+use crate::signals::{Interrupts, Reloads};
 use crate::{complain, tell};
 
+use certificate::Shown;
 use hosts::Hosts;
+use listen::{Listening, listen};
 use metrics::Exposition;
 use site::{ECHO, NOT_FOUND, Site, WRONG_HOST};
 
@@ -34,6 +37,8 @@ pub(crate) use hosts::host_of;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(plan: Serve) -> Exit {
+    // Before there are other threads: it takes them out of the environment.
+    let inherited = listen::inherited(&plan.listen);
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -41,7 +46,7 @@ pub(crate) fn run(plan: Serve) -> Exit {
             return Exit::Other;
         }
     };
-    let exit = runtime.block_on(serve(plan)).unwrap_or_else(|error| {
+    let exit = runtime.block_on(serve(plan, inherited)).unwrap_or_else(|error| {
         complain(error);
         Exit::Other
     });
@@ -49,8 +54,9 @@ pub(crate) fn run(plan: Serve) -> Exit {
     exit
 }
 
-async fn serve(plan: Serve) -> io::Result<Exit> {
-    let mut interrupts = Interrupts::new()?;
+async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
+    let (mut interrupts, mut reloads) =
+        (Interrupts::new()?, Reloads::new(matches!(plan.tls, Certificate::Files { .. }))?);
     start_log(plan.log);
     let token = match plan.metrics_token_file.as_deref().map(token).transpose() {
         Ok(token) => token,
@@ -59,53 +65,100 @@ async fn serve(plan: Serve) -> io::Result<Exit> {
             return Ok(Exit::Other);
         }
     };
-    let mut servers = Vec::new();
-    for address in plan.listen.iter().chain(&plan.metrics_listen) {
-        match listen(address, &plan).await {
-            Ok(server) => servers.push(server),
-            Err(error) => {
-                complain(format_args!("cannot listen on {address}: {error}"));
-                return Ok(Exit::Listen);
-            }
+    let (mut listening, for_metrics) = match listen(&plan, inherited).await {
+        Ok(listening) => listening,
+        Err((place, error)) => {
+            complain(format_args!("cannot listen on {place}: {error}"));
+            return Ok(Exit::Listen);
         }
-    }
-    let for_metrics = plan.metrics_listen.as_ref().and_then(|_| servers.pop());
+    };
+    let shown = match Shown::new(&plan.tls, &listening) {
+        Ok(shown) => shown,
+        Err(error) => {
+            complain(error);
+            return Ok(Exit::Usage);
+        }
+    };
+    let is_tls = shown.tls().is_some();
     // Not before all of them listen: whoever reads the first line may connect to any.
-    for (_, address) in &servers {
-        // If nobody listens to us, there may still be those who know the address.
-        let _ = writeln!(io::stdout(), "listening on http://{address}/");
-    }
+    announce(&listening, is_tls);
 
-    let (stop, stopped) = watch::channel(false);
+    let (stop, mut stopped) = watch::channel(false);
     let counted = Metrics::new();
     let metrics = Arc::new(Exposition::new(counted.clone(), token.as_deref()));
+    // Ended when this function is: it outlives the other server.
     let mut beside = JoinSet::new();
-    if let Some((server, address)) = for_metrics {
-        let _ = writeln!(io::stdout(), "metrics on http://{address}/metrics");
-        let hosts = if address.ip().is_loopback() { &plan.allow_host[..] } else { &[] };
-        let site = Arc::new(Site::of_metrics(Hosts::new(address, hosts), metrics.clone(), stopped.clone()));
-        let server = server.on_http(move |connection| answer(connection, site.clone()));
-        beside.spawn(server.run(|incoming| incoming.reject(StatusCode::NOT_FOUND, NOT_FOUND)));
+    if let Some(listening) = for_metrics {
+        beside.spawn(serve_metrics(listening, &plan, metrics.clone(), stopped.clone()));
     }
-    let mut running = JoinSet::new();
-    for (server, address) in servers {
-        let is_shown = plan.metrics_listen.is_none() && (address.ip().is_loopback() || metrics.wants_token());
+    let site = |Listening { address, .. }: &Listening| {
+        let is_local = address.is_none_or(|address| address.ip().is_loopback());
+        let is_shown = plan.metrics_listen.is_none() && (is_local || metrics.wants_token());
         let shown = is_shown.then(|| metrics.clone());
-        let site = Arc::new(Site::new(Hosts::new(address, &plan.allow_host), shown, stopped.clone()));
-        let server = server.metrics(counted.clone());
-        let mut stopped = stopped.clone();
-        let shutdown = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
-        let pages = site.clone();
-        let server = server.on_http(move |connection| answer(connection, pages.clone()));
-        running.spawn(server.run_until(shutdown, move |incoming| echo(incoming, site.clone())));
+        Site::new(Hosts::new(*address, &plan.allow_host), is_tls, shown, stopped.clone())
+    };
+    let sites: Arc<[Site]> = listening.iter().map(site).collect();
+    let mut server = Server::from_listener(listening.remove(0).listener).metrics(counted);
+    for Listening { listener, .. } in listening {
+        server = server.listen(listener);
     }
-    interrupts.next().await;
+    if let Some(tls) = shown.tls() {
+        server = server.tls(tls.clone());
+    }
+    let (server, pages) = (set_up(server, &plan), sites.clone());
+    let server = server.on_http(move |connection| answer(connection, pages.clone()));
+
+    let shutdown = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
+    let mut running = tokio::spawn(server.run_until(shutdown, move |incoming| echo(incoming, sites.clone())));
+    loop {
+        tokio::select! {
+            () = interrupts.next() => break,
+            () = reloads.next() => shown.reload(),
+            ended = &mut running => return ended?.map(|_| Exit::Clean),
+        }
+    }
     stop.send_replace(true);
     tell("closing all connections; Ctrl-C again to end at once");
     tokio::select! {
         () = interrupts.next() => Ok(Exit::Interrupted),
-        results = running.join_all() => results.into_iter().collect::<io::Result<()>>().map(|()| Exit::Clean),
+        ended = running => {
+            let drained = ended??;
+            let others = drained.lost + drained.aborted;
+            if others > 0 {
+                tell(format_args!("{} closed cleanly, {others} did not", drained.clean));
+            }
+            Ok(Exit::Clean)
+        }
     }
+}
+
+/// Tells where the WebSockets are.
+fn announce(listening: &[Listening], is_tls: bool) {
+    for Listening { place, .. } in listening {
+        let url = match place.strip_prefix("unix:") {
+            Some(_) => place.clone(),
+            None if is_tls => format!("https://{place}/"),
+            None => format!("http://{place}/"),
+        };
+        // If nobody listens to us, there may still be those who know the address.
+        let _ = writeln!(io::stdout(), "listening on {url}");
+    }
+}
+
+/// A server for metrics and probes alone, without TLS, and without the other's limits: who watches is let in when all others are not.
+fn serve_metrics(
+    Listening { listener, address, place }: Listening,
+    plan: &Serve,
+    metrics: Arc<Exposition>,
+    stopped: watch::Receiver<bool>,
+) -> impl Future<Output = io::Result<()>> + use<> {
+    let _ = writeln!(io::stdout(), "metrics on http://{place}/metrics");
+    let is_loopback = address.is_some_and(|address| address.ip().is_loopback());
+    let hosts = if is_loopback { &plan.allow_host[..] } else { &[] };
+    let sites: Arc<[Site]> = Arc::new([Site::of_metrics(Hosts::new(address, hosts), metrics, stopped)]);
+    let server = Server::from_listener(listener).config(plan.config.clone());
+    let server = server.on_http(move |connection| answer(connection, sites.clone()));
+    server.run(|incoming| incoming.reject(StatusCode::NOT_FOUND, NOT_FOUND))
 }
 
 /// Logs to stderr from now on, if that was asked for.
@@ -131,18 +184,24 @@ fn token(file: &Path) -> io::Result<String> {
     Ok(token)
 }
 
-async fn listen(address: &str, plan: &Serve) -> io::Result<(Server, SocketAddr)> {
-    let mut server = Server::bind(address).await?.config(plan.config.clone());
+/// Does with the server what was asked for.
+fn set_up(mut server: Server, plan: &Serve) -> Server {
     for origin in &plan.allow_origin {
         server = if origin == "*" { server.allow_any_origin() } else { server.allow_origin(origin) };
     }
-    let address = server.local_addr()?;
-    Ok((server, address))
+    if let Some(most) = plan.max_connections {
+        server = server.max_connections(most);
+    }
+    let mut drain = Drain::default();
+    drain.over = plan.drain;
+    let tell_error = |error: &io::Error| complain(format_args!("cannot accept connections: {error}"));
+    server.config(plan.config.clone()).drain(drain).on_accept_error(tell_error)
 }
 
 /// Answers one plain HTTP request. The connection is not kept alive: a further request on it might be an opening handshake,
 /// and those are the library's to read.
-async fn answer(connection: HttpConnection, site: Arc<Site>) {
+async fn answer(connection: HttpConnection, sites: Arc<[Site]>) {
+    let site = &sites[connection.listener()];
     let service = service_fn(|request| {
         let response = site.respond(&request);
         async { Ok::<_, Infallible>(response) }
@@ -159,7 +218,8 @@ async fn answer(connection: HttpConnection, site: Arc<Site>) {
 }
 
 /// Sends back what comes, message for message. What comes is read no faster than it can be sent back.
-async fn echo(incoming: Incoming, site: Arc<Site>) -> Result<(), Error> {
+async fn echo(incoming: Incoming, sites: Arc<[Site]>) -> Result<(), Error> {
+    let site = &sites[incoming.listener()];
     if !site.answers_to(incoming.request().host()) {
         return incoming.reject(StatusCode::MISDIRECTED_REQUEST, WRONG_HOST).await;
     }

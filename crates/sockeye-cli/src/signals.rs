@@ -1,4 +1,4 @@
-//! Ctrl-C and, where there is one, SIGTERM.
+//! Ctrl-C and, where there are such, SIGTERM and SIGHUP.
 
 use std::future::poll_fn;
 use std::io;
@@ -46,5 +46,32 @@ impl Interrupts {
     /// Waits for a wish. Cancel-safe.
     pub(crate) async fn next(&mut self) {
         poll_fn(|cx| self.poll(cx)).await;
+    }
+}
+
+/// The user's wishes that files are read again (SIGHUP); where there is no such signal, there are none.
+pub(crate) struct Reloads(#[cfg(unix)] Option<Signal>);
+
+impl Reloads {
+    /// If there is nothing to be read again, the signal goes on to end the program, as it does when a terminal is closed.
+    #[cfg(unix)]
+    pub(crate) fn new(wanted: bool) -> io::Result<Self> {
+        wanted.then(|| signal(SignalKind::hangup())).transpose().map(Self)
+    }
+
+    #[cfg(windows)]
+    pub(crate) fn new(_wanted: bool) -> io::Result<Self> {
+        Ok(Self())
+    }
+
+    /// Waits for a wish. Cancel-safe.
+    pub(crate) async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.0
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
     }
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -98,6 +99,16 @@ fn metrics_are_shown_to_whom_they_are_for() {
     assert_eq!(status(&get(&address, "/metrics").0), "404 Not Found");
     assert_eq!(status(&get(&address, "/readyz").0), "200 OK");
 
+    // On a unix socket, to those whom its permissions let in.
+    let socket = std::env::temp_dir().join(format!("sockeye-metrics-{}", std::process::id()));
+    let serve = Serve::start(&["--listen", &format!("unix:{}", socket.display())]);
+    let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("# EOF\n"), "{answer}");
+    assert_eq!(serve.stop().code, Some(0));
+
     // With a token, to those who show it.
     let file = std::env::temp_dir().join(format!("sockeye-token-{}", std::process::id()));
     std::fs::write(&file, "s3cret~token\n").unwrap();
@@ -154,6 +165,29 @@ fn an_address_for_metrics_serves_them_alone_and_until_the_end() {
         assert_eq!(ws.recv().await.unwrap(), None);
     });
     assert_eq!(serve.finish().code, Some(0));
+}
+
+#[test]
+fn all_listeners_are_counted_and_the_limit_does_not_hold_for_who_watches() {
+    let two = ["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--tls-self-signed"];
+    let serve =
+        Serve::start(&[&two[..], &["--max-connections", "2", "--metrics-listen", "127.0.0.1:0"]].concat());
+    let metrics = serve.metrics.clone().unwrap();
+    within(async {
+        let client = sockeye::Client::new()
+            .proxy(None)
+            .tls(sockeye::Tls::default().dangerously_accept_any_certificate());
+        let mut open = Vec::new();
+        for address in &serve.addresses {
+            open.push(client.connect(&format!("wss://{address}/echo")).await.unwrap());
+        }
+        assert!(client.connect(&format!("wss://{}/echo", serve.address())).await.is_err());
+    });
+    metrics_with(
+        &metrics,
+        &["sockeye_connections_total 2", "sockeye_handshakes_refused_total{reason=\"limit\"} 1"],
+    );
+    assert_eq!(serve.stop().code, Some(0));
 }
 
 #[test]

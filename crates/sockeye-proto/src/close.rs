@@ -105,14 +105,17 @@ impl CloseFrame {
     }
 
     /// Reads a Close frame's payload.
-    pub(crate) fn parse(payload: &[u8]) -> Result<Option<Self>, ProtocolError> {
+    pub(crate) fn parse(payload: &[u8], config: &Config) -> Result<Option<Self>, ProtocolError> {
         // RFC 6455 section 5.5.1: "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned integer"
         let code = match payload[..] {
             [] => return Ok(None),
             [_] => return Err(ProtocolError::ClosePayload),
             [high, low, ..] => CloseCode(u16::from_be_bytes([high, low])),
         };
-        if !code.may_be_sent() {
+        // RFC 6455 section 7.4.1, of 1005, 1006 and 1015: "MUST NOT be set as a status code in a Close control frame by an endpoint."
+        let is_accepted =
+            code.may_be_sent() || config.close_as_browsers && !matches!(code.0, 1005 | 1006 | 1015);
+        if !is_accepted {
             return Err(ProtocolError::CloseCode(code.into()));
         }
         let reason = std::str::from_utf8(&payload[2..]).map_err(|_| ProtocolError::CloseReason)?;

@@ -47,6 +47,10 @@ pub struct Config {
     pub tls_timeout: Option<Duration>,
     /// How long the fifth phase may take, the opening handshake of WebSocket. `None`: as long as the whole.
     pub upgrade_timeout: Option<Duration>,
+    /// Whether the peer's Close frame is taken and answered as browsers do: any code is accepted but 1005, 1006 and 1015, which
+    /// mean something else (RFC 6455 section 7.4.1), and the answer repeats the reason too. Otherwise only codes that may be sent
+    /// are accepted, any other fails the connection with 1002, and the answer repeats the code alone. Off.
+    pub close_as_browsers: bool,
     /// How long the peer may take to finish the closing handshake. 5 s.
     pub close_timeout: Option<Duration>,
     /// After how long a silence a ping is sent; `None` turns keepalive off. 20 s.
@@ -75,6 +79,7 @@ impl Default for Config {
             proxy_timeout: None,
             tls_timeout: None,
             upgrade_timeout: None,
+            close_as_browsers: false,
             close_timeout: Some(Duration::from_secs(5)),
             ping_interval: Some(Duration::from_secs(20)),
             ping_timeout: Some(Duration::from_secs(20)),

@@ -176,8 +176,11 @@ impl Connection {
         // MUST send a Close frame in response. (When sending a Close frame in response, the endpoint typically echos the
         // status code it received.)"
         if self.close.may_send() {
-            let code = frame.map(|frame| CloseFrame { code: frame.code, reason: "".into() });
-            self.send.close(code.as_ref(), &self.config, output);
+            let answer = frame.map(|frame| CloseFrame {
+                code: frame.code,
+                reason: if self.config.close_as_browsers { frame.reason.clone() } else { "".into() },
+            });
+            self.send.close(answer.as_ref(), &self.config, output);
         }
         self.close.received(frame.cloned(), &self.config, now);
         self.forget();

@@ -139,7 +139,7 @@ impl Receive {
         if want == Want::Part
             && let Some((opcode, payload)) = self.take_part(false)?
         {
-            return event(want, opcode, payload, false);
+            return event(want, opcode, payload, false, config);
         }
         loop {
             if want == Want::Control && !self.is_control_next(input) {
@@ -165,7 +165,7 @@ impl Receive {
                     ControlFlow::Break(Some(read)) => read,
                 }
             };
-            return event(want, opcode, payload, last);
+            return event(want, opcode, payload, last, config);
         }
     }
 
@@ -407,13 +407,19 @@ impl Receive {
 
 /// What a control frame means, or a payload that was checked, if it is text.
 #[inline]
-fn event(want: Want, opcode: Opcode, payload: Bytes, last: bool) -> Result<Option<Event>, ProtocolError> {
+fn event(
+    want: Want,
+    opcode: Opcode,
+    payload: Bytes,
+    last: bool,
+    config: &Config,
+) -> Result<Option<Event>, ProtocolError> {
     let event =
         |data| if want == Want::Part { Event::Part(Part { data, last }) } else { Event::Message(data) };
     Ok(Some(match opcode {
         Opcode::Ping => Event::Ping(payload),
         Opcode::Pong => Event::Pong(payload),
-        Opcode::Close => Event::Close(CloseFrame::parse(&payload)?),
+        Opcode::Close => Event::Close(CloseFrame::parse(&payload, config)?),
         Opcode::Text => event(Message::Text(Utf8Bytes::from_checked(payload))),
         Opcode::Binary | Opcode::Continuation => event(Message::Binary(payload)),
     }))

@@ -53,6 +53,24 @@ fn codes_received() {
 }
 
 #[test]
+fn codes_received_as_browsers_take_them() {
+    for role in ROLES {
+        for code in all_codes() {
+            let mut end = End::new(role, &config(|config| config.close_as_browsers = true));
+            end.feed_frame(frame(CLOSE, close_payload(code, "why")));
+            // RFC 6455 section 7.4.1: "MUST NOT be set as a status code in a Close control frame by an endpoint"
+            if matches!(code, 1005 | 1006 | 1015) {
+                assert_eq!((&end.error, &end.events[..]), (&Some(Error::CloseCode(code)), &[][..]), "{code}");
+            } else {
+                assert_eq!(end.events, [Event::Close(Some(close_frame(code, "why")))], "{code}");
+                assert_eq!(end.frames(), [frame(CLOSE, close_payload(code, "why"))], "{code}");
+                assert_eq!(told(&end.info()), (Side::Peer, code, "why", true), "{code}");
+            }
+        }
+    }
+}
+
+#[test]
 fn codes_sent() {
     for role in ROLES {
         for code in all_codes() {

@@ -15,14 +15,27 @@ use std::sync::Arc;
 use sockeye::{CloseCode, CloseFrame, Message};
 
 use crate::connection::{Closed, Feedback};
+use crate::deferred::DeferredMessage;
 use crate::error::{DomException, ErrorName, check_close};
 use crate::events::{CloseEvent, Event, EventType, MessageEvent};
-use crate::link::Closing;
+use crate::link::{Closing, Link};
 use crate::object::Shared;
 use crate::websocket::WebSocket;
 
 /// WHATWG WebSockets section 3.1, "send(data)".
 pub(crate) fn send(socket: &Shared, data: Message) -> Result<(), DomException> {
+    let size = data.len();
+    queue_message(socket, size, |link| link.send(data))
+}
+
+/// The same for data that is still being read.
+pub(crate) fn send_deferred(socket: &Shared, size: usize) -> Result<Option<DeferredMessage>, DomException> {
+    let mut deferred = None;
+    queue_message(socket, size, |link| deferred = Some(DeferredMessage::new(link, size)))?;
+    Ok(deferred)
+}
+
+fn queue_message(socket: &Shared, size: usize, queue: impl FnOnce(&Arc<Link>)) -> Result<(), DomException> {
     let mut attributes = socket.attributes();
     // Step 1: "If this's ready state is CONNECTING, then throw an "InvalidStateError" DOMException."
     if attributes.ready_state == WebSocket::CONNECTING {
@@ -32,12 +45,12 @@ pub(crate) fn send(socket: &Shared, data: Message) -> Result<(), DomException> {
     // Step 2: "Any invocation of this method with a string argument that does not throw an exception must increase the bufferedAmount
     // attribute by the number of bytes needed to express the argument as UTF-8.", and for binary data "by the length of the ArrayBuffer
     // in bytes"
-    attributes.sent += data.len() as u64;
+    attributes.sent += size as u64;
     // "If the WebSocket connection is established and the WebSocket closing handshake has not yet started, then the user agent must send a
     // WebSocket Message comprised of the data argument using a text frame opcode": the link knows of the peer's Close too.
     if attributes.ready_state == WebSocket::OPEN {
         // Under the lock, so that two threads' messages go in the order in which they are counted.
-        socket.link.send(data);
+        queue(&socket.link);
     }
     Ok(())
 }

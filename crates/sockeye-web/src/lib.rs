@@ -26,6 +26,7 @@
 mod abort;
 mod algorithms;
 mod connection;
+mod deferred;
 mod error;
 mod events;
 mod link;
@@ -39,6 +40,7 @@ mod websocket;
 mod writable;
 
 pub use abort::{AbortController, AbortSignal};
+pub use deferred::DeferredMessage;
 pub use error::{DomException, ErrorName, Exception, WebSocketError};
 pub use events::{CloseEvent, Event, EventType, ListenerId, ListenerOptions, MessageEvent};
 pub use options::{EventLoop, Options, Task, config};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 
 use sockeye::{CloseFrame, Message};
@@ -19,9 +19,32 @@ pub(crate) enum Closing {
     Frame(CloseFrame),
 }
 
+/// A message in the queue.
+enum Queued {
+    Now(Message),
+    /// One whose data is still being read: those behind it wait.
+    Deferred(Arc<OnceLock<Message>>),
+}
+
+impl Queued {
+    fn is_there(&self) -> bool {
+        match self {
+            Self::Now(_) => true,
+            Self::Deferred(place) => place.get().is_some(),
+        }
+    }
+
+    fn into_message(self) -> Option<Message> {
+        match self {
+            Self::Now(message) => Some(message),
+            Self::Deferred(place) => place.get().cloned(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Wishes {
-    messages: VecDeque<Message>,
+    messages: VecDeque<Queued>,
     /// The Close frame to be sent behind the messages.
     close: Option<Closing>,
     /// Whether no more is taken: the closing handshake is started, or the connection is over.
@@ -46,6 +69,15 @@ impl Link {
 
     /// Queues a message, if the closing handshake is not started yet.
     pub(crate) fn send(&self, message: Message) {
+        self.queue(Queued::Now(message));
+    }
+
+    /// Queues a message whose data will be put into the place it is given, and the driver [woken](Self::wake).
+    pub(crate) fn send_deferred(&self, place: Arc<OnceLock<Message>>) {
+        self.queue(Queued::Deferred(place));
+    }
+
+    fn queue(&self, message: Queued) {
         self.wish(|wishes| {
             if !wishes.shut {
                 wishes.messages.push_back(message);
@@ -62,6 +94,17 @@ impl Link {
         });
     }
 
+    /// Fails the connection if a message of that place is still to be sent.
+    pub(crate) fn give_up(&self, place: &Arc<OnceLock<Message>>) {
+        self.wish(|wishes| {
+            let is_it =
+                |message: &Queued| matches!(message, Queued::Deferred(known) if Arc::ptr_eq(known, place));
+            if wishes.messages.iter().any(is_it) {
+                (wishes.shut, wishes.fail) = (true, true);
+            }
+        });
+    }
+
     /// Fails the connection.
     pub(crate) fn fail(&self) {
         self.wish(|wishes| (wishes.shut, wishes.fail) = (true, true));
@@ -74,7 +117,7 @@ impl Link {
 
     /// Whether a message waits for its turn to be encoded.
     pub(crate) fn has_message(&self) -> bool {
-        !self.wishes().messages.is_empty()
+        self.wishes().messages.front().is_some_and(Queued::is_there)
     }
 
     /// Remembers whom to wake. Before anything is looked at, or a wake-up between the two would be lost.
@@ -84,7 +127,9 @@ impl Link {
 
     /// The next message.
     pub(crate) fn next_message(&self) -> Option<Message> {
-        self.wishes().messages.pop_front()
+        let mut wishes = self.wishes();
+        let is_there = wishes.messages.front().is_some_and(Queued::is_there);
+        if is_there { wishes.messages.pop_front()?.into_message() } else { None }
     }
 
     /// The Close frame, once it is its turn.

@@ -44,8 +44,9 @@ impl Default for Options {
     }
 }
 
-/// The limits and deadlines that a socket has by default: [`Config::default`], but messages of up to 128 MiB, since the standard knows
-/// no limit and browsers take what memory holds. Lower [`Config::max_message_size`] and [`Config::max_frame_size`] where a server is not to be trusted so far:
+/// The limits, deadlines and choices that a socket has by default: [`Config::default`], but the server's Close is
+/// [taken as browsers do](Config::close_as_browsers), and messages may be of up to 128 MiB, since the standard knows no limit and
+/// browsers take what memory holds. Lower [`Config::max_message_size`] and [`Config::max_frame_size`] where a server is not to be trusted so far:
 ///
 /// ```
 /// let mut config = sockeye_web::config();
@@ -57,6 +58,7 @@ pub fn config() -> Config {
     let mut config = Config::default();
     config.max_message_size = 128 << 20;
     config.max_frame_size = 128 << 20;
+    config.close_as_browsers = true;
     config
 }
 

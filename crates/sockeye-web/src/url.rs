@@ -31,6 +31,12 @@ pub(crate) fn url_record(text: &str, base: Option<&str>) -> Result<Url, DomExcep
     };
     // It cannot fail between two schemes of that kind.
     let _ = scheme.map(|scheme| record.set_scheme(scheme));
+    // URL section 1.3: "The path percent-encode set is the query percent-encode set and U+003F (?), U+005E (^), U+0060 (`), U+007B
+    // ({), and U+007D (})." The crate does not have U+005E in it.
+    if record.path().contains('^') {
+        let path = record.path().replace('^', "%5E");
+        record.set_path(&path);
+    }
     // Step 6: "If urlRecord's scheme is not "ws" or "wss", then throw a "SyntaxError" DOMException."
     if !matches!(record.scheme(), "ws" | "wss") {
         return syntax_error(format!(

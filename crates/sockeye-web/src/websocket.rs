@@ -7,6 +7,7 @@ use sockeye::Message;
 
 use crate::algorithms;
 use crate::connection;
+use crate::deferred::DeferredMessage;
 use crate::error::DomException;
 use crate::events::{CloseEvent, Event, EventType, ListenerId, ListenerOptions, MessageEvent};
 use crate::link::Link;
@@ -239,6 +240,18 @@ impl WebSocket {
     /// `InvalidStateError` while the connection is [not yet established](Self::CONNECTING).
     pub fn send(&self, data: impl Into<Message>) -> Result<(), DomException> {
         algorithms::send(self.shared(), data.into())
+    }
+
+    /// Sends a binary message whose data is still being read, as that of a `Blob` in a browser: its `size` counts in
+    /// [`buffered_amount`](Self::buffered_amount) at once, and what is sent later waits for it, a Close frame too.
+    ///
+    /// `None` if the connection is closing or closed, and the data not needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_deferred(&self, size: usize) -> Result<Option<DeferredMessage>, DomException> {
+        algorithms::send_deferred(self.shared(), size)
     }
 
     /// Closes the connection, behind what was sent before: `close(None, None)`, `close(1000, None)`, `close(4000, "enough")`. A reason without a

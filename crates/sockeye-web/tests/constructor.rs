@@ -25,6 +25,7 @@ async fn urls_are_read_as_the_url_standard_has_it() {
         ("ws://example.com:80/", None, "ws://example.com/"),
         ("ws://example.com:443/", None, "ws://example.com:443/"),
         ("ws://example.com/a b?c d", None, "ws://example.com/a%20b?c%20d"),
+        ("ws://example.com/a|b^c?^", None, "ws://example.com/a|b%5Ec?^"),
         ("  ws://example.com/\n", None, "ws://example.com/"),
         ("ws:example.com", None, "ws://example.com/"),
         ("ws:\\\\example.com\\x", None, "ws://example.com/x"),

@@ -269,3 +269,81 @@ async fn many_threads_may_send() {
     server.end().await;
     log.until("close").await;
 }
+
+#[tokio::test]
+async fn what_is_behind_a_deferred_message_waits_for_it() {
+    let log = Log::default();
+    let server = opened(async |mut stream| {
+        let mut frames = Vec::new();
+        for _ in 0..4 {
+            frames.push(read_frame(&mut stream).await);
+        }
+        stream.write_all(&frame(CLOSE, &[])).await.unwrap();
+        frames
+    })
+    .await;
+    let socket = open(&server.url, &log);
+    assert_eq!(socket.send_deferred(3).unwrap_err().kind(), ErrorName::InvalidState);
+    log.until("open").await;
+    socket.send("before").unwrap();
+    let deferred = socket.send_deferred(3).unwrap().expect("it is open");
+    socket.send("behind").unwrap();
+    socket.close(1000, None).unwrap();
+    assert_eq!(socket.buffered_amount(), 15, "it counts at once");
+    assert!(socket.send_deferred(5).unwrap().is_none(), "it is closing");
+    assert_eq!(socket.buffered_amount(), 20);
+    tokio::spawn(async move { deferred.resolve(vec![1, 2, 3]) });
+    let expected = [
+        (TEXT, b"before".to_vec()),
+        (BINARY, vec![1, 2, 3]),
+        (TEXT, b"behind".to_vec()),
+        (CLOSE, close_payload(1000, "")),
+    ];
+    assert_eq!(server.end().await, expected);
+    assert_eq!(log.until("close").await, ["open 1", "close true 1005 \"\" 3"]);
+    assert_eq!(socket.buffered_amount(), 5, "what was sent too late");
+}
+
+#[tokio::test]
+async fn a_deferred_message_that_never_comes_fails_the_connection() {
+    for data in [None, Some(vec![1, 2])] {
+        let log = Log::default();
+        let server = opened(async |mut stream| read_end(&mut stream).await).await;
+        let socket = open(&server.url, &log);
+        log.until("open").await;
+        let deferred = socket.send_deferred(3).unwrap().expect("it is open");
+        match data {
+            Some(short) => deferred.resolve(short),
+            None => drop(deferred),
+        }
+        assert_eq!(log.until("close").await, ["open 1", "error 3", "close false 1006 \"\" 3"]);
+        server.end().await;
+        assert_eq!(socket.buffered_amount(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_deferred_message_of_a_closed_connection_is_nothing() {
+    let log = Log::default();
+    let server = opened(async |mut stream| {
+        stream.write_all(&frame(CLOSE, &close_payload(1000, ""))).await.unwrap();
+        read_frame(&mut stream).await
+    })
+    .await;
+    let deferred = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let place = std::sync::Arc::clone(&deferred);
+    let socket = WebSocket::with_options(&server.url, &[], Options::default(), |socket| {
+        log.listen(socket);
+        let log = log.clone();
+        socket.set_onopen(move |socket| {
+            *place.lock().unwrap() = socket.send_deferred(3).unwrap();
+            log.add("open 1");
+        });
+    })
+    .unwrap();
+    let lines = log.until("close").await;
+    assert_eq!(lines.last().unwrap(), "close true 1000 \"\" 3");
+    deferred.lock().unwrap().take().expect("it was open").resolve(vec![1, 2, 3]);
+    assert_eq!((socket.buffered_amount(), log.lines()), (3, lines));
+    server.end().await;
+}

@@ -279,7 +279,7 @@ async fn the_servers_close_is_told() {
     let (stream, mut halves) = open(&server.url).await;
     assert_eq!(soon(stream.closed()).await.unwrap(), info(4321, "bye"));
     assert!(halves.readable.next().await.is_none());
-    assert_eq!(server.end().await, (CLOSE, close_payload(4321, "")));
+    assert_eq!(server.end().await, (CLOSE, close_payload(4321, "bye")));
 }
 
 #[tokio::test]

@@ -11,8 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use sockeye_proto::{
-    CloseCode, CloseFrame, Config, Connection, Event, Message, PerMessageDeflate, Prepared, ProtocolError,
-    Role,
+    CloseFrame, Config, Connection, Event, Message, PerMessageDeflate, Prepared, ProtocolError, Role,
 };
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::task::coop;
@@ -196,8 +195,11 @@ impl Driver {
     /// Waits for room for another message.
     #[inline]
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        // Here too: there are handlers that only send.
+        self.start_wanted_close(cx);
         loop {
             if !self.connection.is_open() {
+                let _ = self.poll_write(cx);
                 return Poll::Ready(Err(self.closed()));
             }
             if self.has_room() {
@@ -324,18 +326,20 @@ impl Driver {
         Ok(self.connection.start_close(frame, &mut buffers.output, now())?)
     }
 
-    /// Finishes the closing handshake; what still comes is thrown away.
-    pub(crate) async fn finish(mut self: Box<Self>) {
+    /// Finishes the closing handshake, and says whether it ended cleanly; what still comes is thrown away.
+    pub(crate) async fn finish(mut self: Box<Self>) -> bool {
         poll_fn(|cx| {
             while let Some(_event) = ready!(self.poll_event(cx)).unwrap_or_default() {}
             Poll::Ready(())
         })
         .await;
+        self.connection.close_info().is_some_and(|info| info.clean)
     }
 
     fn start_wanted_close(&mut self, cx: &Context<'_>) {
-        if self.connection.is_open() && self.member.as_mut().is_some_and(|member| member.is_closing(cx)) {
-            let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "".into() };
+        if self.connection.is_open()
+            && let Some(frame) = self.member.as_mut().and_then(|member| member.wants_close(cx))
+        {
             let started = self.start_close(Some(&frame));
             debug_assert!(started.is_ok(), "the connection is open");
         }
@@ -526,7 +530,9 @@ impl Driver {
         }
         self.give_back();
         self.timer = None;
-        self.member = None;
+        if let Some(member) = self.member.take() {
+            member.end(self.connection.close_info().is_some_and(|info| info.clean));
+        }
         self.pings.give_up();
         self.meter.end(self.connection.close_info(), self.failure.as_deref());
     }

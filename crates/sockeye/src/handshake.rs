@@ -30,7 +30,7 @@ pub struct Handshake {
     pub extensions: Vec<Extension>,
     /// How long the opening took, phase by phase.
     pub timings: Timings,
-    /// The peer's address, where it is known: at a client behind a proxy it is the proxy's.
+    /// The peer's address, where it is known: behind a proxy, at either end, it is the proxy's.
     pub peer_addr: Option<SocketAddr>,
     /// What TLS has agreed on, if the connection runs over it and we set it up.
     pub tls: Option<TlsInfo>,

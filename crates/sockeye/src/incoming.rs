@@ -2,25 +2,27 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use sockeye_proto::handshake::{self, Answer, Head, Request, ServerHandshake};
-use sockeye_proto::{Config, HandshakeError, HeaderMap, HeaderValue, Role, StatusCode, header};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use sockeye_proto::{Config, HeaderMap, HeaderValue, Role, StatusCode, header};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
+use crate::client_addr::Proxies;
 use crate::drain::Member;
 use crate::error::Error;
 use crate::handshake::{Handshake, agree, choose_subprotocol, read_more, write};
+use crate::http_connection::HttpConnection;
 use crate::meter::Meter;
 use crate::metrics::{Metrics, Refused};
 use crate::opening::{OpenCause, Opening, Phase};
 use crate::origin::Origins;
+use crate::peer::Peer;
 use crate::socket::WebSocket;
+use crate::tls::TlsInfo;
 use crate::trace::{self, Span};
 use crate::transport::Transport;
 
@@ -40,11 +42,16 @@ where
     Incoming::read(stream, Config::default()).await?.accept().await
 }
 
+/// What a client is told that there is no room for.
+pub(crate) const UNAVAILABLE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 /// What holds for each connection of a server.
 #[derive(Clone, Default)]
 pub(crate) struct Policy {
     pub(crate) config: Arc<Config>,
     pub(crate) origins: Arc<Origins>,
+    pub(crate) proxies: Arc<Proxies>,
     pub(crate) metrics: Option<Metrics>,
 }
 
@@ -68,26 +75,34 @@ impl Wanted {
     /// Reads a request's head. What is wrong with it the client was told before this fails.
     pub(crate) async fn read(
         mut transport: Transport,
-        peer: Option<SocketAddr>,
+        mut peer: Peer,
         policy: Policy,
         mut member: Option<Member>,
+        mut opening: Opening,
     ) -> Result<Self, Error> {
         let mut input = BytesMut::new();
-        let mut opening = Opening::new(&policy.config);
         let reading = read_head(&mut transport, &mut input, &policy.config);
         let head = tokio::select! {
             biased;
             head = opening.phase(Phase::Upgrade, policy.config.upgrade_timeout, reading) => head,
             // A server that goes down waits for no request: browsers open connections that they may never use.
-            () = closing(member.as_mut()) => Err(Error::Closed),
+            () = going_down(member.as_mut()) => Err(Error::Closed),
         };
         let head = match head {
             Ok(head) => head,
             Err(error) => {
-                policy.refused(Refused::of(&error), peer);
+                policy.refused(Refused::of(&error), peer.addr);
                 return Err(refuse(&mut transport, &policy.config, error).await);
             }
         };
+        peer.client = policy.proxies.client(peer.client.or(peer.addr), head.headers());
+        if let (Some(client), Some(member)) = (peer.client, &member)
+            && !member.is_allowed(client.ip())
+        {
+            policy.refused(Refused::Limit, peer.addr);
+            finish(&mut transport, UNAVAILABLE, &policy.config).await;
+            return Err(Error::Closed);
+        }
         if !head.asks_for_websocket() {
             policy.metrics.iter().for_each(Metrics::http);
             let mut replay = BytesMut::from(&head.bytes[..]);
@@ -98,18 +113,18 @@ impl Wanted {
             Ok(request) => request,
             Err(error) => {
                 let error = opening.fail(Phase::Upgrade, error);
-                policy.refused(Refused::of(&error), peer);
+                policy.refused(Refused::of(&error), peer.addr);
                 return Err(refuse(&mut transport, &policy.config, error).await);
             }
         };
         let allowed = policy.origins.allow(request.origin(), request.host());
-        let span = Span::new(&request, peer);
+        let span = Span::new(&request, peer.addr);
         let parts = Parts { transport, input, request, opening, peer, policy, member, span };
         let incoming = Incoming(Box::new(parts));
         if allowed {
             return Ok(Self::WebSocket(incoming));
         }
-        incoming.0.policy.refused(Refused::Origin, peer);
+        incoming.0.policy.refused(Refused::Origin, incoming.peer_addr());
         let text = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         let body = b"This origin may not connect.\n";
         incoming.answer(StatusCode::FORBIDDEN, &HeaderMap::from_iter([text]), body).await?;
@@ -118,9 +133,9 @@ impl Wanted {
 }
 
 /// Waits until the server goes down, if the connection is a server's.
-async fn closing(member: Option<&mut Member>) {
+async fn going_down(member: Option<&mut Member>) {
     match member {
-        Some(member) => member.closing().await,
+        Some(member) => member.going_down().await,
         None => std::future::pending().await,
     }
 }
@@ -142,7 +157,7 @@ async fn read_head(
 }
 
 /// Tells the client what is wrong with its handshake, if there is anything to tell.
-async fn refuse(transport: &mut Transport, config: &Config, error: Error) -> Error {
+pub(crate) async fn refuse(transport: &mut Transport, config: &Config, error: Error) -> Error {
     if let Error::Open(open) = &error
         && let OpenCause::Handshake(wrong) = &open.cause
     {
@@ -183,7 +198,7 @@ struct Parts {
     input: BytesMut,
     request: Request,
     opening: Opening,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     policy: Policy,
     member: Option<Member>,
     span: Span,
@@ -196,7 +211,8 @@ impl Incoming {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let policy = Policy { config: Arc::new(config), ..Policy::default() };
-        match Box::pin(Wanted::read(Transport::new(stream), None, policy, None)).await? {
+        let opening = Opening::new(&policy.config);
+        match Box::pin(Wanted::read(Transport::new(stream), Peer::default(), policy, None, opening)).await? {
             Wanted::WebSocket(incoming) => Ok(incoming),
             Wanted::Http(connection) => Err(connection.refuse().await),
         }
@@ -221,9 +237,27 @@ impl Incoming {
         self.0.request.headers()
     }
 
-    /// The peer's address, if the connection came to a [`Server`](crate::Server).
+    /// The peer's address, if the connection came to a [`Server`](crate::Server) by TCP.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.peer
+        self.0.peer.addr
+    }
+
+    /// The client's address: what a trusted proxy says ([`Server::proxy_protocol`](crate::Server::proxy_protocol), [`Server::forwarded`](crate::Server::forwarded)),
+    /// with port 0 if it does not tell the port; otherwise the peer's.
+    pub fn client_addr(&self) -> Option<SocketAddr> {
+        self.0.peer.client
+    }
+
+    /// Which of the [`Server`](crate::Server)'s listeners the connection came by: 0 is the one that it was made with, 1 the first that was
+    /// [added](crate::Server::listen).
+    pub fn listener(&self) -> usize {
+        self.0.peer.listener
+    }
+
+    /// What TLS has agreed on, if the connection came to a [`Server`](crate::Server) [that speaks it](crate::Server::tls): the client's certificate
+    /// too, if it has shown one.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.0.peer.tls.as_deref()
     }
 
     /// Accepts, with no subprotocol and no header fields of ours.
@@ -265,7 +299,7 @@ impl Incoming {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<(), Error> {
-        self.0.policy.refused(Refused::Rejected, self.0.peer);
+        self.0.policy.refused(Refused::Rejected, self.0.peer.addr);
         self.answer(status, headers, body).await
     }
 
@@ -295,78 +329,17 @@ impl Parts {
         let writing = async { Ok(write(&mut transport, &response).await?) };
         let written = opening.phase(Phase::Upgrade, policy.config.upgrade_timeout, writing).await;
         if let Err(error) = written {
-            policy.refused(Refused::of(&error), peer);
+            policy.refused(Refused::of(&error), peer.addr);
             return Err(error);
         }
         span.accepted(answer.subprotocol.as_deref());
         let meter = Meter::new(policy.metrics, span);
-        let handshake = Handshake::accepted(&request, answer, opening.timings(), peer, None);
+        let tls = peer.tls.map(|tls| *tls);
+        let handshake = Handshake::accepted(&request, answer, opening.timings(), peer.addr, tls);
+        if let Some(member) = &member {
+            member.open();
+        }
         let ws = WebSocket::new(transport, Role::Server, policy.config, input, handshake, deflate, member);
         Ok(ws.with_meter(meter))
-    }
-}
-
-/// A connection on which something else than an opening handshake came: a byte stream that begins with what was read
-/// already, for an HTTP server to take over.
-pub struct HttpConnection {
-    transport: Transport,
-    replay: BytesMut,
-    peer: Option<SocketAddr>,
-    policy: Policy,
-}
-
-impl HttpConnection {
-    /// The peer's address.
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer
-    }
-
-    /// Answers that this is for WebSockets only.
-    pub(crate) async fn refuse(mut self) -> Error {
-        let opening = Opening::new(&self.policy.config);
-        let error = opening.fail(Phase::Upgrade, HandshakeError::MissingHeader("Upgrade"));
-        refuse(&mut self.transport, &self.policy.config, error).await
-    }
-}
-
-impl AsyncRead for HttpConnection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.replay.is_empty() {
-            return Pin::new(&mut self.transport).poll_read(cx, buffer);
-        }
-        let count = self.replay.len().min(buffer.remaining());
-        buffer.put_slice(&self.replay[..count]);
-        self.replay.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for HttpConnection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.transport.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(cx)
     }
 }

@@ -30,7 +30,7 @@
 //!
 //! - [`connect`], [`Client`]: open a connection, to `ws://` or `wss://`; [`Tls`], [`Proxy`], [`Tcp`] for the way there; [`Client::reconnecting`]: one after
 //!   the other.
-//! - [`Server`], [`accept`](accept()): accept connections; [`Incoming`] to look at each before.
+//! - [`Server`], [`accept`](accept()): accept connections, with TLS by [`ServerTls`]; [`Incoming`] to look at each before.
 //! - On hyper and axum, with the features `hyper` and `axum`: `upgrade` and `WebSocketUpgrade`.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
 //! - [`Sender::queued`], [`SlowConsumer`]: messages for peers that may read too slowly, offered without waiting.
@@ -70,18 +70,23 @@
 
 mod buffers;
 mod client;
+mod client_addr;
 mod connect;
 mod dial;
 mod drain;
 mod driver;
 mod error;
 mod handshake;
+mod http_connection;
 mod incoming;
+mod limits;
+mod listener;
 mod meter;
 mod metrics;
 mod opening;
 mod origin;
 mod pair;
+mod peer;
 mod ping;
 mod proxy;
 mod reconnect;
@@ -102,10 +107,15 @@ pub use sockeye_proto::{
 };
 
 pub use client::{Client, connect};
+pub use client_addr::{ForwardedBy, NetworkError, Networks};
 pub use dial::{Family, Overrides, Resolve, Resolving, SystemResolver, Tcp};
+pub use drain::{Drain, Drained};
 pub use error::{Error, TrySendError};
 pub use handshake::Handshake;
-pub use incoming::{HttpConnection, Incoming, accept};
+pub use http_connection::HttpConnection;
+pub use incoming::{Incoming, accept};
+pub use limits::Connections;
+pub use listener::Listener;
 pub use metrics::{Closed, Metrics, ROUND_TRIP_BUCKETS, Refused, RoundTrips, Snapshot, Traffic};
 pub use opening::{OpenCause, OpenError, Phase, RedirectError, Timings};
 pub use pair::{pair, pair_with};
@@ -115,7 +125,7 @@ pub use reconnect::{Attempt, Backoff, Failure, Reconnecting};
 pub use server::Server;
 pub use socket::WebSocket;
 pub use split::{MessageWriter, Offered, QueueCounters, QueuedSender, Receiver, Sender, SlowConsumer};
-pub use tls::{CertificateProblem, PemError, Tls, TlsError, TlsInfo};
+pub use tls::{CertificateProblem, PemError, ServerTls, Tls, TlsError, TlsInfo};
 #[cfg(feature = "hyper")]
 pub use upgrade::{UpgradeError, Upgrading, WebSocketUpgrade, asks_for_websocket, upgrade};
 

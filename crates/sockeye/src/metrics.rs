@@ -1,5 +1,6 @@
 //! What a server's connections have done, counted for whoever watches over them.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -69,7 +70,7 @@ struct Registry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refused {
-    /// It broke RFC 6455 section 4.2.1 or a limit: answered with 4xx.
+    /// It broke RFC 6455 section 4.2.1 or a limit, and was answered with 4xx; or a proxy's header was expected before it and did not come.
     Invalid,
     /// The byte stream ended or failed first.
     Lost,
@@ -81,11 +82,14 @@ pub enum Refused {
     Timeout,
     /// TLS failed.
     Tls,
+    /// There were too many [connections](crate::Server::max_connections), or too many [of its
+    /// address](crate::Server::max_connections_per_addr): answered with 503, where it can be.
+    Limit,
 }
 
 impl Refused {
-    const ALL: [Self; 6] =
-        [Self::Invalid, Self::Lost, Self::Origin, Self::Rejected, Self::Timeout, Self::Tls];
+    const ALL: [Self; 7] =
+        [Self::Invalid, Self::Lost, Self::Origin, Self::Rejected, Self::Timeout, Self::Tls, Self::Limit];
 
     /// Its name as a label, such as `origin`.
     pub fn name(self) -> &'static str {
@@ -96,6 +100,7 @@ impl Refused {
             Self::Rejected => "rejected",
             Self::Timeout => "timeout",
             Self::Tls => "tls",
+            Self::Limit => "limit",
         }
     }
 
@@ -107,6 +112,8 @@ impl Refused {
             OpenCause::Handshake(_) => Self::Invalid,
             OpenCause::Timeout => Self::Timeout,
             OpenCause::Tls(_) => Self::Tls,
+            // What is no header of the PROXY protocol.
+            OpenCause::Io(error) if error.kind() == io::ErrorKind::InvalidData => Self::Invalid,
             _ => Self::Lost,
         })
     }

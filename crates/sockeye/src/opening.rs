@@ -11,16 +11,16 @@ use crate::error::Error;
 use crate::proxy::ProxyError;
 use crate::tls::{TlsError, of_tls};
 
-/// A phase of an opening, in the order in which they come; a server's connection has the last two.
+/// A phase of an opening, in the order in which they come; a server's connection has the last three at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Name resolution, of the host or of the proxy in front of it.
     Resolve,
     /// Connecting to one of the addresses, by TCP, or to a unix socket.
     Connect,
-    /// Asking the proxy for a tunnel, TLS with the proxy included.
+    /// Asking the proxy for a tunnel, TLS with the proxy included; at a server, hearing from a proxy for whom it speaks (the PROXY protocol).
     Proxy,
-    /// TLS with the host.
+    /// TLS: with the host at a client, with the client at a server.
     Tls,
     /// The opening handshake of WebSocket (RFC 6455 section 4).
     Upgrade,
@@ -46,7 +46,7 @@ pub struct Timings {
     pub resolve: Option<Duration>,
     /// Connecting.
     pub connect: Option<Duration>,
-    /// Asking the proxy for a tunnel.
+    /// Asking the proxy for a tunnel, or hearing from it for whom it speaks.
     pub proxy: Option<Duration>,
     /// TLS.
     pub tls: Option<Duration>,

@@ -1,12 +1,15 @@
 //! What a server counts, against what was done to it.
 
+#[path = "support/certificates.rs"]
+mod certificates;
 mod support;
 
 use std::time::Duration;
 
+use certificates::Ca;
 use sockeye::{
-    Client, Closed, Config, Error, HeaderValue, Incoming, Message, MessageKind, Metrics, Refused, Server,
-    Side, SlowConsumer, Snapshot, StatusCode, connect, pair,
+    Client, Closed, Config, Error, ForwardedBy, HeaderValue, Incoming, Message, MessageKind, Metrics,
+    Networks, Refused, Server, ServerTls, Side, SlowConsumer, Snapshot, StatusCode, connect, pair,
 };
 use support::{echo, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,6 +17,10 @@ use tokio::net::TcpStream;
 
 fn refused(snapshot: &Snapshot, why: Refused) -> u64 {
     snapshot.refused.iter().find(|(refused, _)| *refused == why).unwrap().1
+}
+
+fn all_refused(snapshot: &Snapshot) -> u64 {
+    snapshot.refused.iter().map(|(_, count)| count).sum()
 }
 
 fn closed(snapshot: &Snapshot) -> Vec<(&'static str, Side, u64)> {
@@ -174,6 +181,72 @@ async fn refused_handshakes_are_counted_by_reason() {
     assert_eq!((counted.http, counted.connections_total), (1, 1));
     assert_eq!(closed(&counted), [("1006", Side::Local, 1)]);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn those_that_tls_or_a_limit_or_a_missing_header_keeps_out_are_counted() {
+    let metrics = Metrics::new();
+    let ca = Ca::new("ca");
+    let identity = ca.issue(&["localhost"]);
+    let tls = ServerTls::from_pem(identity.chain.as_bytes(), identity.key.as_bytes()).unwrap();
+    let server = serve(|server| server.metrics(metrics.clone()).tls(tls), echo).await;
+    let mut wrong = TcpStream::connect(server.address).await.unwrap();
+    wrong.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    wrong.read_to_end(&mut Vec::new()).await.unwrap();
+    let counted = until(&metrics, |snapshot| refused(snapshot, Refused::Tls) == 1).await;
+    assert_eq!(all_refused(&counted), 1);
+    server.stop().await;
+
+    let metrics = Metrics::new();
+    let server = serve(|server| server.metrics(metrics.clone()).max_connections(1), echo).await;
+    let ws = connect(&server.url()).await.unwrap();
+    assert!(connect(&server.url()).await.is_err());
+    let counted = until(&metrics, |snapshot| refused(snapshot, Refused::Limit) == 1).await;
+    assert_eq!(all_refused(&counted), 1);
+    drop(ws);
+    server.stop().await;
+
+    // Whose address it is a proxy says, once the request is read.
+    let metrics = Metrics::new();
+    let proxies = Networks::new(["127.0.0.0/8"]).unwrap();
+    let few = |server: Server| {
+        let server = server.metrics(metrics.clone()).max_connections_per_addr(1);
+        server.proxy_protocol(proxies.clone()).forwarded(ForwardedBy::XForwardedFor, proxies)
+    };
+    let server = serve(few, echo).await;
+    let open = async || {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n").await.unwrap();
+        Client::new().connect_over(stream, "ws://localhost/").await
+    };
+    let ws = open().await.unwrap();
+    assert_eq!(open().await.unwrap_err().refusal().unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
+    let _ = TcpStream::connect(server.address).await.unwrap().write_all(b"GET / HTTP/1.1\r\n").await;
+    let counted = until(&metrics, |snapshot| refused(snapshot, Refused::Invalid) == 1).await;
+    assert_eq!((refused(&counted, Refused::Limit), all_refused(&counted)), (1, 2));
+    drop(ws);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_its_handler_leaves_is_counted_once_as_the_server_goes_down() {
+    let metrics = Metrics::new();
+    let handler = |incoming: Incoming| async move {
+        let mut ws = incoming.accept().await?;
+        let _ = ws.recv().await?;
+        // Whether it closes already is found out by sending; the rest is the server's to do.
+        while ws.send("more").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    };
+    let server = serve(|server| server.metrics(metrics.clone()), handler).await;
+    let mut ws = connect(&server.url()).await.unwrap();
+    ws.send("begin").await.unwrap();
+    assert!(ws.recv().await.unwrap().is_some());
+    let (drained, ()) = tokio::join!(server.stop(), async { while ws.recv().await.unwrap().is_some() {} });
+    let counted = metrics.snapshot();
+    assert_eq!((drained.clean, counted.drained, counted.aborted), (1, 1, 0));
 }
 
 #[tokio::test]

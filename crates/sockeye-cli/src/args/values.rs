@@ -120,6 +120,28 @@ pub(super) fn resolve(text: &str) -> Result<(String, u16, Vec<SocketAddr>), Stri
     Ok((host.to_owned(), port, addresses))
 }
 
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// The sockets that systemd, or somebody who speaks as it does, has handed over.
+    #[cfg(unix)]
+    Inherited,
+    Tcp(String),
+    #[cfg(unix)]
+    Unix(std::path::PathBuf),
+}
+
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
+    #[cfg(unix)]
+    match text.strip_prefix("unix:") {
+        Some("") => return Err("there is no path behind unix:".into()),
+        Some(path) => return Ok(Listen::Unix(path.into())),
+        None if text == "inherited" => return Ok(Listen::Inherited),
+        None => {}
+    }
+    address(text).map(Listen::Tcp)
+}
+
 pub(super) fn address(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
         Some((address, port)) if !address.is_empty() && port.parse::<u16>().is_ok() => Ok(text.into()),
@@ -189,10 +211,12 @@ mod tests {
             &["", "a.example:80", "http://a.example", "::1", "a/b"],
         );
         check(
-            address,
+            listen,
             &["127.0.0.1:0", "[::1]:9000", "localhost:80"],
-            &["", "9000", ":9000", "127.0.0.1", "127.0.0.1:65536"],
+            &["", "9000", ":9000", "127.0.0.1", "127.0.0.1:65536", "inherit", "unix:"],
         );
+        #[cfg(unix)]
+        check(listen, &["unix:/run/socket", "unix:a:80", "inherited"], &[]);
         check(seconds, &["0", "0.25", "1e3"], &["", "-1", "NaN", "inf", "1s"]);
         check(
             phase_timeout,

@@ -16,9 +16,15 @@ pub(super) enum Hosts {
 }
 
 impl Hosts {
-    /// The names for an address that is listened on, and those that the user has allowed.
-    pub(super) fn new(listen: SocketAddr, allowed: &[String]) -> Self {
-        let ip = listen.ip();
+    /// The names for an address that is listened on, or for a unix socket, which no page can reach; and those that the user has allowed.
+    pub(super) fn new(listen: Option<SocketAddr>, allowed: &[String]) -> Self {
+        let Some(ip) = listen.map(|listen| listen.ip()) else {
+            return match allowed {
+                [] => Self::Any,
+                allowed if allowed.iter().any(|host| host == "*") => Self::Any,
+                allowed => Self::Listed(allowed.to_vec()),
+            };
+        };
         if allowed.iter().any(|host| host == "*") || (allowed.is_empty() && !ip.is_loopback()) {
             return Self::Any;
         }
@@ -64,7 +70,7 @@ mod tests {
 
     fn hosts(listen: &str, allowed: &[&str]) -> Hosts {
         let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
-        Hosts::new(listen.parse().unwrap(), &allowed)
+        Hosts::new(listen.parse().ok(), &allowed)
     }
 
     #[test]
@@ -101,5 +107,8 @@ mod tests {
         let listed = hosts("192.0.2.1:80", &["ws.example"]);
         assert!(listed.allow("ws.example") && listed.allow("192.0.2.1:80"));
         assert!(!listed.allow("localhost") && !listed.allow("other.example"));
+        assert_eq!(hosts("a unix socket", &[]), Hosts::Any);
+        let listed = hosts("a unix socket", &["ws.example"]);
+        assert!(listed.allow("ws.example") && !listed.allow("localhost"));
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Site {
     metrics: Option<Arc<Exposition>>,
     /// Whether the server goes down.
     stopped: watch::Receiver<bool>,
+    /// The scheme of the WebSocket's URL.
+    scheme: &'static str,
     /// The part of the page's Content-Security-Policy that is always the same.
     policy: String,
 }
@@ -51,15 +53,18 @@ impl Site {
     /// With the page and the echo.
     pub(super) fn new(
         hosts: Hosts,
+        tls: bool,
         metrics: Option<Arc<Exposition>>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        Self { hosts, has_pages: true, metrics, stopped, policy: page_policy(PAGE) }
+        let scheme = if tls { "wss" } else { "ws" };
+        Self { hosts, has_pages: true, metrics, stopped, scheme, policy: page_policy(PAGE) }
     }
 
     /// With metrics and probes alone.
     pub(super) fn of_metrics(hosts: Hosts, metrics: Arc<Exposition>, stopped: watch::Receiver<bool>) -> Self {
-        Self { hosts, has_pages: false, metrics: Some(metrics), stopped, policy: String::new() }
+        let (metrics, policy) = (Some(metrics), String::new());
+        Self { hosts, has_pages: false, metrics, stopped, scheme: "ws", policy }
     }
 
     /// Whether the server answers to the authority that was asked for.
@@ -84,7 +89,7 @@ impl Site {
                 with(text(StatusCode::METHOD_NOT_ALLOWED, body), header::ALLOW, "GET, HEAD")
             }
             "/" => self.page(host),
-            ECHO => how_to_connect(host.unwrap_or("HOST")),
+            ECHO => how_to_connect(self.scheme, host.unwrap_or("HOST")),
             "/readyz" if *self.stopped.borrow() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "The server is going down.\n".into())
             }
@@ -135,14 +140,14 @@ fn asked_host<B>(request: &Request<B>) -> Result<Option<&str>, &'static str> {
     Ok(request.uri().authority().map(hyper::http::uri::Authority::as_str).or(host))
 }
 
-fn how_to_connect(host: &str) -> Response<Full<Bytes>> {
+fn how_to_connect(scheme: &str, host: &str) -> Response<Full<Bytes>> {
     let body = format!(
         "\
 This is a WebSocket: what is sent to it comes back. To connect to it,
 
-on a command line:  sockeye connect ws://{host}{ECHO}
+on a command line:  sockeye connect {scheme}://{host}{ECHO}
 
-in JavaScript:      const ws = new WebSocket(\"ws://{host}{ECHO}\");
+in JavaScript:      const ws = new WebSocket(\"{scheme}://{host}{ECHO}\");
                     ws.onopen = () => ws.send(\"hello\");
                     ws.onmessage = (event) => console.log(event.data);
 "

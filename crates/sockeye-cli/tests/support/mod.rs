@@ -176,12 +176,20 @@ impl Serve {
             all.extend(["--listen", "127.0.0.1:0"]);
         }
         all.extend(args);
-        let mut program = Program::start(&all);
+        let metrics = args.contains(&"--metrics-listen");
+        Self::announced(Program::start(&all), listeners.max(1), metrics)
+    }
+
+    /// Takes over a program that listens on so many sockets.
+    pub(crate) fn run(program: Program, listeners: usize) -> Self {
+        Self::announced(program, listeners, false)
+    }
+
+    fn announced(mut program: Program, listeners: usize, metrics: bool) -> Self {
         let mut stdout = BufReader::new(program.stdout());
         let (sender, lines) = mpsc::channel();
-        let metrics = usize::from(args.contains(&"--metrics-listen"));
         let stdout = spawn(move || {
-            for _ in 0..listeners.max(1) + metrics {
+            for _ in 0..listeners + usize::from(metrics) {
                 let mut line = String::new();
                 stdout.read_line(&mut line).unwrap();
                 sender.send(line).unwrap();
@@ -189,11 +197,12 @@ impl Serve {
             stdout
         });
         let address = |line: String| {
-            let address = line.strip_prefix("listening on http://").and_then(|line| line.strip_suffix("/\n"));
-            address.unwrap_or_else(|| panic!("{line:?}")).to_owned()
+            let url = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).trim_end();
+            let http = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+            http.map_or(url, |address| address.trim_end_matches('/')).to_owned()
         };
-        let addresses = (0..listeners.max(1)).map(|_| address(wait(&lines))).collect();
-        let metrics = (metrics > 0).then(|| {
+        let addresses = (0..listeners).map(|_| address(wait(&lines))).collect();
+        let metrics = metrics.then(|| {
             let line = wait(&lines);
             let address =
                 line.strip_prefix("metrics on http://").and_then(|line| line.strip_suffix("/metrics\n"));

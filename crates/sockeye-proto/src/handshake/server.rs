@@ -123,6 +123,11 @@ impl Head {
     pub fn asks_for_websocket(&self) -> bool {
         asks_for_websocket(self.version, &self.headers)
     }
+
+    /// The header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
 }
 
 /// Whether a request asks for the WebSocket protocol, well or badly; if not, it is one for an HTTP server.

@@ -3,6 +3,7 @@
 mod certificate;
 mod error;
 mod pem;
+mod server;
 mod verify;
 
 use std::fmt;
@@ -12,18 +13,22 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::CertifiedKey;
-use rustls::{CipherSuite, ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore};
-use tokio_rustls::TlsConnector;
+use rustls::{CipherSuite, ClientConfig, CommonState, HandshakeKind, ProtocolVersion, RootCertStore};
+use tokio_rustls::{TlsConnector, TlsStream};
 
 pub(crate) use error::of_tls;
 pub use error::{CertificateProblem, PemError, TlsError};
+pub use server::ServerTls;
+pub(crate) use server::accept;
 use verify::{Seen, Shown, Verifier};
 
 use crate::opening::OpenCause;
 use crate::transport::Transport;
 
-/// What we offer by ALPN (RFC 7301).
-const ALPN: &[&[u8]] = &[b"http/1.1"];
+/// What we offer by ALPN (RFC 7301), and take.
+fn alpn() -> Vec<Vec<u8>> {
+    vec![b"http/1.1".to_vec()]
+}
 
 /// Which certificates are trusted, and which is shown: those of the platform, and none, by default.
 ///
@@ -198,16 +203,17 @@ pub struct TlsInfo {
     pub protocol_version: ProtocolVersion,
     /// The cipher suite.
     pub cipher_suite: CipherSuite,
-    /// The protocol agreed on by ALPN (RFC 7301), if the server speaks ALPN.
+    /// The protocol agreed on by ALPN (RFC 7301), if both ends speak ALPN.
     pub alpn: Option<Vec<u8>>,
     /// Whether an earlier connection's session was resumed (RFC 8446 section 2.2): no certificate was shown then.
     pub resumed: bool,
-    /// The server's certificate and those that it has sent with it, in DER; of a resumed session, those of the connection that began it.
+    /// The peer's certificate and those that it has sent with it, in DER; of a resumed session, those of the connection that began it. A client
+    /// shows none unless it is [asked for one](ServerTls::client_ca_pem).
     pub certificates: Vec<CertificateDer<'static>>,
 }
 
 impl TlsInfo {
-    fn of(connection: &ClientConnection) -> Option<Self> {
+    fn of(connection: &CommonState) -> Option<Self> {
         Some(Self {
             protocol_version: connection.protocol_version()?,
             cipher_suite: connection.negotiated_cipher_suite()?.suite(),
@@ -228,9 +234,8 @@ pub(crate) async fn connect(
         Some(name) => name.clone(),
         None => read_name(host)?,
     };
-    let alpn = ALPN.iter().map(|name| name.to_vec()).collect();
     let connector = TlsConnector::from(tls.config().await?);
-    let mut connecting = pin!(connector.with_alpn(alpn).connect(name, transport));
+    let mut connecting = pin!(connector.with_alpn(alpn()).connect(name, transport));
     let mut seen = Seen::default();
     let result = poll_fn(|cx| {
         let result = connecting.as_mut().poll(cx);
@@ -240,7 +245,7 @@ pub(crate) async fn connect(
     match result.await {
         Ok(stream) => {
             let info = TlsInfo::of(stream.get_ref().1).ok_or(rustls::Error::HandshakeNotComplete);
-            Ok((Transport::Tls(Box::new(stream)), info.map_err(TlsError::Protocol)?))
+            Ok((Transport::Tls(Box::new(TlsStream::Client(stream))), info.map_err(TlsError::Protocol)?))
         }
         Err(error) => Err(match of_tls(&error) {
             Some(error) => TlsError::of_handshake(error, &seen).into(),

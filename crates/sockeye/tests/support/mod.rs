@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-use sockeye::{Client, Config, Error, Incoming, Server, WebSocket};
+use sockeye::{Client, Config, Drained, Error, Incoming, Server, WebSocket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -142,7 +142,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<io::Result<Drained>>,
 }
 
 impl Running {
@@ -150,9 +150,9 @@ impl Running {
         format!("ws://{}/", self.address)
     }
 
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(self) -> Drained {
         let _ = self.stop.send(());
-        self.server.await.unwrap().unwrap();
+        self.server.await.unwrap().unwrap()
     }
 }
 
