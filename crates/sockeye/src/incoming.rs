@@ -13,7 +13,7 @@ use sockeye_proto::{Config, HandshakeError, HeaderMap, HeaderValue, Role, Status
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
-use crate::client_addr::Proxies;
+use crate::client_addr::OwnProxies;
 use crate::drain::Member;
 use crate::error::Error;
 use crate::handshake::{Handshake, agree, choose_subprotocol, read_more, write};
@@ -49,7 +49,7 @@ pub(crate) const UNAVAILABLE: &[u8] =
 pub(crate) struct Policy {
     pub(crate) config: Arc<Config>,
     pub(crate) origins: Arc<Origins>,
-    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) proxies: Arc<OwnProxies>,
 }
 
 /// What a client wants.

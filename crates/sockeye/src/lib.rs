@@ -78,6 +78,7 @@ mod handshake;
 mod incoming;
 mod limits;
 mod listener;
+mod network;
 mod opening;
 mod origin;
 mod pair;
