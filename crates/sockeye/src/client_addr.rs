@@ -1,22 +1,22 @@
 //! Where a client is that comes through a proxy: who is believed, and what it says.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use sockeye_proto::{HeaderMap, HeaderName, header};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::network::Network;
 use crate::opening::OpenCause;
 
 /// Addresses whose word on where their clients are is taken: those of one's own proxies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks(Vec<Network>);
+pub struct Networks(Vec<Trusted>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Network {
+enum Trusted {
     /// Whoever comes by a unix socket.
     Unix,
-    /// The addresses that begin with so many bits of this one.
-    Ip(IpAddr, u32),
+    Network(Network),
 }
 
 /// This is no network.
@@ -27,47 +27,30 @@ pub struct NetworkError(String);
 impl Networks {
     /// Reads addresses (`192.0.2.1`, `::1`), networks (`10.0.0.0/8`, `fd00::/8`), and `unix`: whoever comes by a unix socket.
     pub fn new<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Self, NetworkError> {
-        let read = |text: &str| network(text).ok_or_else(|| NetworkError(text.to_owned()));
+        let read = |text: &str| trusted(text).ok_or_else(|| NetworkError(text.to_owned()));
         list.into_iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether the address is in one of them; `None` is a unix socket's.
     fn hold(&self, address: Option<IpAddr>) -> bool {
         let address = address.map(|address| address.to_canonical());
-        self.0.iter().any(|network| match (network, address) {
-            (Network::Unix, None) => true,
-            (Network::Ip(network, length), Some(address)) => {
-                address.is_ipv4() == network.is_ipv4() && masked(address, *length) == *network
-            }
+        self.0.iter().any(|trusted| match (trusted, address) {
+            (Trusted::Unix, None) => true,
+            (Trusted::Network(network), Some(address)) => network.holds(address),
             _ => false,
         })
     }
 }
 
-fn network(text: &str) -> Option<Network> {
+fn trusted(text: &str) -> Option<Trusted> {
     if text == "unix" {
-        return Some(Network::Unix);
+        return Some(Trusted::Unix);
     }
-    let (address, length) = match text.split_once('/') {
-        Some((address, length)) => (address, Some(length.parse().ok()?)),
-        None => (text, None),
+    let network = match text.split_once('/') {
+        Some((address, length)) => Network::new(address.parse().ok()?, length.parse().ok()?)?,
+        None => Network::of(text.parse().ok()?),
     };
-    let address: IpAddr = address.parse().ok()?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let length = length.unwrap_or(most);
-    (length <= most).then(|| Network::Ip(masked(address, length), length))
-}
-
-/// The address with all bits behind the first `length` cleared.
-fn masked(address: IpAddr, length: u32) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => {
-            Ipv4Addr::from_bits(address.to_bits() & u32::MAX.checked_shl(32 - length).unwrap_or(0)).into()
-        }
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & u128::MAX.checked_shl(128 - length).unwrap_or(0)).into()
-        }
-    }
+    Some(Trusted::Network(network))
 }
 
 /// The header field in which a proxy says where its client is.
@@ -81,13 +64,13 @@ pub enum ForwardedBy {
 
 /// Who is believed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Proxies {
+pub(crate) struct OwnProxies {
     /// Who begins with a header of the PROXY protocol.
     pub(crate) proxy_protocol: Option<Networks>,
     pub(crate) forwarded: Option<(ForwardedBy, Networks)>,
 }
 
-impl Proxies {
+impl OwnProxies {
     /// Whether a peer begins with a header of the PROXY protocol.
     pub(crate) fn speak_first(&self, peer: Option<SocketAddr>) -> bool {
         self.proxy_protocol.as_ref().is_some_and(|proxies| proxies.hold(peer.map(|peer| peer.ip())))
@@ -279,7 +262,7 @@ mod tests {
                 headers.append(name, HeaderValue::from_static(value));
             }
             let ours = Networks::new(["10.0.0.0/8"]).unwrap();
-            let proxies = Proxies { proxy_protocol: None, forwarded: Some((by, ours)) };
+            let proxies = OwnProxies { proxy_protocol: None, forwarded: Some((by, ours)) };
             proxies.client("10.0.0.1:9".parse().ok(), &headers).unwrap().to_string()
         };
         for (values, expected) in [

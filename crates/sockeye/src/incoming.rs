@@ -11,7 +11,7 @@ use sockeye_proto::{Config, HeaderMap, HeaderValue, Role, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::client_addr::Proxies;
+use crate::client_addr::OwnProxies;
 use crate::drain::Member;
 use crate::error::Error;
 use crate::handshake::{Handshake, agree, choose_subprotocol, read_more, write};
@@ -51,7 +51,7 @@ pub(crate) const UNAVAILABLE: &[u8] =
 pub(crate) struct Policy {
     pub(crate) config: Arc<Config>,
     pub(crate) origins: Arc<Origins>,
-    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) proxies: Arc<OwnProxies>,
     pub(crate) metrics: Option<Metrics>,
 }
 

@@ -83,6 +83,7 @@ mod limits;
 mod listener;
 mod meter;
 mod metrics;
+mod network;
 mod opening;
 mod origin;
 mod pair;

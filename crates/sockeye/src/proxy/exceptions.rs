@@ -1,8 +1,10 @@
 //! Hosts that are connected to without a proxy.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use url::Host;
+
+use crate::network::Network;
 
 /// A list of hosts, in the form of `no_proxy`.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +22,7 @@ enum Hosts {
     All,
     /// This domain and those below it.
     Domain(String),
-    /// The addresses that begin with so many bits of this one.
-    Network(IpAddr, u32),
+    Network(Network),
 }
 
 impl Exceptions {
@@ -45,9 +46,7 @@ impl Exceptions {
                         let below = name.strip_suffix(domain.as_str());
                         below.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
                     }
-                    (Hosts::Network(network, length), Ok(address)) => {
-                        address.is_ipv4() == network.is_ipv4() && masked(address, *length) == *network
-                    }
+                    (Hosts::Network(network), Ok(address)) => network.holds(address),
                     _ => false,
                 }
         })
@@ -70,18 +69,19 @@ fn read(entry: &str) -> Option<Exception> {
     };
     let hosts = match hosts.split_once('/') {
         _ if hosts == "*" => Hosts::All,
-        Some((address, length)) => network(unbracketed(address).parse().ok()?, length.parse().ok()?)?,
+        Some((address, length)) => {
+            Hosts::Network(Network::new(unbracketed(address).parse().ok()?, length.parse().ok()?)?)
+        }
         None => {
             if let Ok(address) = unbracketed(hosts).parse::<IpAddr>() {
-                let address = address.to_canonical();
-                network(address, size(address))?
+                Hosts::Network(Network::of(address.to_canonical()))
             } else {
                 let name = hosts.strip_prefix('*').unwrap_or(hosts);
                 let name = name.strip_prefix('.').unwrap_or(name);
                 match Host::parse(name.strip_suffix('.').unwrap_or(name)).ok()? {
                     Host::Domain(domain) => Hosts::Domain(domain),
                     // Other ways to write an address, such as 127.1.
-                    Host::Ipv4(address) => Hosts::Network(address.into(), 32),
+                    Host::Ipv4(address) => Hosts::Network(Network::of(address.into())),
                     Host::Ipv6(_) => return None,
                 }
             }
@@ -100,30 +100,6 @@ fn split_port(entry: &str) -> (&str, Option<&str>) {
 
 fn unbracketed(address: &str) -> &str {
     address.strip_prefix('[').and_then(|address| address.strip_suffix(']')).unwrap_or(address)
-}
-
-fn network(address: IpAddr, length: u32) -> Option<Hosts> {
-    if length > size(address) {
-        return None;
-    }
-    Some(Hosts::Network(masked(address, length), length))
-}
-
-/// How many bits an address has.
-fn size(address: IpAddr) -> u32 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// The address with all bits behind the first `length` cleared.
-fn masked(address: IpAddr, length: u32) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => {
-            Ipv4Addr::from_bits(address.to_bits() & u32::MAX.checked_shl(32 - length).unwrap_or(0)).into()
-        }
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & u128::MAX.checked_shl(128 - length).unwrap_or(0)).into()
-        }
-    }
 }
 
 #[cfg(test)]
