@@ -230,12 +230,13 @@ impl Driver {
     #[inline]
     pub(crate) fn encode(&mut self, message: Message, compress: bool) -> Result<(), Error> {
         let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
-        self.meter.sent(&message, true);
+        let (is_text, length) = (message.is_text(), message.len());
         if compress {
             self.connection.send(message, output)?;
         } else {
             self.connection.send_uncompressed(message, output)?;
         }
+        self.meter.sent(is_text, true, length);
         Ok(())
     }
 
@@ -263,7 +264,8 @@ impl Driver {
     pub(crate) fn encode_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
         let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
         self.connection.send_prepared(prepared, output)?;
-        self.meter.sent(prepared.message(), true);
+        let message = prepared.message();
+        self.meter.sent(message.is_text(), true, message.len());
         Ok(())
     }
 

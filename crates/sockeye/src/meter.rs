@@ -1,6 +1,6 @@
 //! What one connection counts, if anybody watches.
 
-use sockeye_proto::{CloseInfo, Event, Message};
+use sockeye_proto::{CloseInfo, Event};
 use tokio::time::Instant;
 
 use crate::error::Error;
@@ -53,16 +53,9 @@ impl Meter {
         }
     }
 
-    /// A message, or a part of one, is to be sent.
+    /// A message, or a part of one, was taken for sending.
     #[inline]
-    pub(crate) fn sent(&mut self, message: &Message, last: bool) {
-        if let Some(counters) = &mut self.0 {
-            counters.sent(message.is_text(), last, message.len());
-        }
-    }
-
-    #[inline]
-    pub(crate) fn sent_chunk(&mut self, is_text: bool, last: bool, bytes: usize) {
+    pub(crate) fn sent(&mut self, is_text: bool, last: bool, bytes: usize) {
         if let Some(counters) = &mut self.0 {
             counters.sent(is_text, last, bytes);
         }

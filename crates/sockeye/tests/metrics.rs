@@ -110,6 +110,31 @@ async fn what_a_handler_sends_in_parts_is_counted() {
 }
 
 #[tokio::test]
+async fn what_is_not_taken_for_sending_is_not_counted() {
+    let metrics = Metrics::new();
+    let server = serve(
+        |server| server.metrics(metrics.clone()),
+        |incoming: Incoming| async move {
+            let mut ws = incoming.accept().await?;
+            ws.send_part("1", false).await?;
+            assert!(matches!(ws.send("in the midst of another").await, Err(Error::Misuse(_))));
+            assert!(matches!(ws.send_part(b"of the other kind", true).await, Err(Error::Misuse(_))));
+            ws.send_part("2", true).await?;
+            while ws.recv().await?.is_some() {}
+            Ok(())
+        },
+    )
+    .await;
+    let mut ws = connect(&server.url()).await.unwrap();
+    assert_eq!(ws.recv().await.unwrap().unwrap(), "12".into());
+    let counted = until(&metrics, |snapshot| snapshot.sent.text_bytes >= 2).await.sent;
+    assert_eq!((counted.text_messages, counted.text_bytes), (1, 2));
+    assert_eq!((counted.binary_messages, counted.binary_bytes), (0, 0));
+    drop(ws);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn round_trips_of_keepalive_and_of_the_application_are_counted() {
     let metrics = Metrics::new();
     let mut config = Config::default();

@@ -128,12 +128,13 @@ impl Driver {
         cx: &mut Context<'_>,
     ) -> Result<(), Error> {
         let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
-        self.meter.sent(&part, last);
+        let (is_text, length) = (part.is_text(), part.len());
         if compress {
             self.connection.send_part(part, last, output)?;
         } else {
             self.connection.send_part_uncompressed(part, last, output)?;
         }
+        self.meter.sent(is_text, last, length);
         self.write_some(cx)
     }
 
@@ -181,8 +182,10 @@ impl Driver {
     /// Encodes bytes of a message.
     pub(crate) fn encode_chunk(&mut self, kind: MessageKind, bytes: Bytes, last: bool) -> Result<(), Error> {
         let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
-        self.meter.sent_chunk(kind == MessageKind::Text, last, bytes.len());
-        Ok(self.connection.send_chunk(kind, bytes, last, output)?)
+        let length = bytes.len();
+        self.connection.send_chunk(kind, bytes, last, output)?;
+        self.meter.sent(kind == MessageKind::Text, last, length);
+        Ok(())
     }
 
     /// Writes what can be written at once.
