@@ -192,6 +192,32 @@ async fn finish(transport: &mut Transport, bytes: &[u8], config: &Config) {
 /// A valid opening handshake (RFC 6455 section 4.2.1): look at it, then [`accept`](Self::accept) or
 /// [`reject`](Self::reject) it. Dropped, it ends the connection without an answer.
 ///
+/// This is where to find out who it is: wait for whatever has to be asked, and decide then. The header fields, cookies and parameters are in the [request](Self::request).
+///
+/// ```no_run
+/// # async fn user_of(_: Option<&str>) -> Option<String> { None }
+/// use std::time::Duration;
+///
+/// use sockeye::{Error, HeaderMap, HeaderValue, Incoming, StatusCode, header};
+///
+/// async fn handle(incoming: Incoming) -> Result<(), Error> {
+///     let session = incoming.request().cookies().find(|(name, _)| *name == "session").map(|(_, value)| value);
+///     let asking = tokio::time::timeout(Duration::from_secs(5), user_of(session));
+///     let Ok(Some(user)) = asking.await else {
+///         let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"chat\""));
+///         let headers = HeaderMap::from_iter([challenge]);
+///         return incoming.reject_with(StatusCode::UNAUTHORIZED, &headers, b"Who are you?\n").await;
+///     };
+///     let mut ws = incoming.accept().await?;
+///     ws.send(format!("Hello, {user}")).await
+/// }
+/// ```
+///
+/// `examples/auth.rs` in the repository has bearer tokens, tickets in the URL and a limit on each user's connections too.
+///
+/// **The time that a handler takes for this is in no deadline**: [`Config::open_timeout`] ends when the handshake is read, and begins anew when it is answered. Nor is it noticed meanwhile that the client
+/// has gone. Whoever waits for others sets a timeout, as above. A server that goes down lets such a handler go on until [`Drain::deadline`](crate::Drain::deadline); what it accepts is closed at once.
+///
 /// It is as small as a pointer, so that the future of a handler does not keep room for it while the connection lives.
 pub struct Incoming(Box<Parts>);
 
