@@ -15,6 +15,7 @@ use crate::client_addr::read_proxy_header;
 use crate::drain::{Drained, Left, Member, Registry};
 use crate::error::Error;
 use crate::incoming::{Incoming, Policy, UNAVAILABLE, Wanted};
+use crate::limits::OpeningPermit;
 use crate::listener::Listeners;
 use crate::metrics::{Metrics, Refused};
 use crate::opening::{Opening, Phase};
@@ -89,15 +90,17 @@ where
         let policy = control.policy();
         // Behind a proxy the client's is not known yet.
         let client = peer.addr.filter(|_| !policy.proxies.hold(peer.addr)).map(|addr| addr.ip());
-        let Some(permit) = control.limits().enter(client, policy.most).map(Arc::new) else {
+        let Some((permit, opening)) = control.limits().enter(client, policy.most) else {
             policy.refused(Refused::Limit, &peer);
             turn_away(&transport, tls.is_some());
             continue;
         };
+        let permit = Arc::new(permit);
         let member = Member::new(registry.clone(), permit.clone());
         // Boxed, and outside of the task's own block, or the task would keep the opening's size for as long as the
         // connection lives.
-        let opening = Box::pin(open(transport, peer, tls.clone(), policy, member, http.clone()));
+        let opening = open(transport, peer, tls.clone(), policy, member, opening, http.clone());
+        let opening = Box::pin(opening);
         let handler = handler.clone();
         tasks.handlers.spawn(async move {
             if let Some(incoming) = opening.await {
@@ -192,6 +195,7 @@ async fn open(
     tls: Option<ServerTls>,
     policy: Policy,
     mut member: Member,
+    permit: OpeningPermit,
     http: Option<Arc<HttpHandler>>,
 ) -> Option<Incoming> {
     let mut opening = Opening::new(&policy.config);
@@ -214,7 +218,9 @@ async fn open(
         let (secured, info) = secured.map_err(|error| policy.refused(Refused::of(&error), &peer)).ok()?;
         (transport, peer.tls) = (secured, Some(Box::new(info)));
     }
-    match Wanted::read(transport, peer, policy, Some(member), opening).await {
+    let wanted = Wanted::read(transport, peer, policy, Some(member), opening).await;
+    drop(permit);
+    match wanted {
         Ok(Wanted::WebSocket(incoming)) => return Some(incoming),
         Ok(Wanted::Http(connection)) => match http {
             Some(http) => http(connection).await,
