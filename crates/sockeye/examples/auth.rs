@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sockeye::{Error, HeaderMap, HeaderValue, Incoming, Request, Server, StatusCode, header};
+use sockeye::{Error, HeaderMap, HeaderValue, Incoming, Server, StatusCode, header};
 
 /// How many connections a user may have.
 const MOST: usize = 2;
@@ -35,7 +35,8 @@ impl Users {
     }
 
     /// Who asks, if it is anybody.
-    async fn who(&self, request: &Request) -> Option<String> {
+    async fn who(&self, incoming: &Incoming) -> Option<String> {
+        let request = incoming.request();
         // Where a database would be waited for.
         tokio::task::yield_now().await;
         if let Some(token) = bearer_token(request.headers()) {
@@ -84,7 +85,7 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 
 /// Lets in who is known, and echoes.
 pub(crate) async fn handle(incoming: Incoming, users: Arc<Users>) -> Result<(), Error> {
-    let user = match tokio::time::timeout(TIMEOUT, users.who(incoming.request())).await {
+    let user = match tokio::time::timeout(TIMEOUT, users.who(&incoming)).await {
         Ok(Some(user)) => user,
         Ok(None) => {
             let headers = HeaderMap::from_iter([

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -121,6 +121,7 @@ impl Wanted {
         };
         let allowed = policy.origins.allows(request.origin(), request.host());
         let span = Span::new(&request, &peer);
+        let transport = Mutex::new(transport);
         let parts = Parts { transport, input, request, opening, peer, policy, member, span };
         let incoming = Incoming(Box::new(parts));
         if allowed {
@@ -222,7 +223,8 @@ async fn finish(transport: &mut Transport, bytes: &[u8], config: &Config) {
 pub struct Incoming(Box<Parts>);
 
 struct Parts {
-    transport: Transport,
+    /// Locked by nobody: so that a handler may lend the rest to others while it waits for them.
+    transport: Mutex<Transport>,
     input: BytesMut,
     request: Request,
     opening: Opening,
@@ -332,7 +334,8 @@ impl Incoming {
     }
 
     async fn answer(self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Error> {
-        let Parts { mut transport, opening, policy, .. } = *self.0;
+        let Parts { transport, opening, policy, .. } = *self.0;
+        let mut transport = transport.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut response = BytesMut::new();
         if let Err(error) = handshake::reject(status, headers, body, &mut response) {
             return Err(opening.fail(Phase::Upgrade, error));
@@ -344,7 +347,8 @@ impl Incoming {
 
 impl Parts {
     async fn accept(self: Box<Self>, mut answer: Answer) -> Result<WebSocket, Error> {
-        let Self { mut transport, input, request, mut opening, peer, policy, member, span } = *self;
+        let Self { transport, input, request, mut opening, peer, policy, member, span } = *self;
+        let mut transport = transport.into_inner().unwrap_or_else(PoisonError::into_inner);
         let deflate = match agree(&policy.config, &request, &mut answer) {
             Ok(deflate) => deflate,
             Err(misuse) => return Err(opening.fail(Phase::Upgrade, misuse)),

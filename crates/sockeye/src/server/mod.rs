@@ -232,7 +232,7 @@ impl Server {
     /// Of a [`Listener::tcp_shared`] each worker has a queue of its own, and the system spreads clients over them by their addresses and ports. Any other listener is the same in all of them: one queue, from
     /// which whoever is first takes, which gives less to those who are busy.
     ///
-    /// When one of them goes down, all do, and each gives its own [`Drained`]. What waits in a queue then, not yet accepted, is reset by the system, and if one worker alone went down that would
+    /// When one of them goes down, all do, and each gives its own [`Drained`]. What waits in a queue then, not yet accepted, is reset by the system (Linux gives it to the other queues only with `net.ipv4.tcp_migrate_req`), and if one worker alone went down that would
     /// meet clients that the others had room for. For the same reason a worker that was made has to be run: the system gives it clients from the beginning.
     ///
     /// ```
