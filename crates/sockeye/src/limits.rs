@@ -196,7 +196,7 @@ mod tests {
         for (of_all, of_addr, opening) in
             [(Some(3), None, None), (Some(100), Some(3), None), (Some(100), None, Some(3))]
         {
-            let most = Most { of_all, of_addr, opening };
+            let most = Most { of_all, opening, of_addr };
             let inside = AtomicUsize::new(0);
             let entering = || {
                 for _ in 0..5000 {
