@@ -26,6 +26,8 @@ mod parts;
 mod sending;
 mod transfer;
 
+use transfer::held;
+
 pub(crate) use parts::{Step, poll_block, poll_item, poll_source};
 
 /// After so many events and reads the task gives way, if the runtime says that it is time.
@@ -74,7 +76,7 @@ impl Driver {
         deflate: Option<PerMessageDeflate>,
         member: Option<Member>,
     ) -> Self {
-        let buffers = (!input.is_empty()).then(|| Box::new(Buffers { input, ..Buffers::default() }));
+        let buffers = (!input.is_empty()).then(|| Box::new(Buffers::aside(input)));
         let mut connection = Connection::new(role, config, now());
         if let Some(agreed) = deflate {
             connection.start_deflate(agreed);
@@ -238,7 +240,7 @@ impl Driver {
         match receive(&mut self.connection, buffers) {
             Ok(event) => {
                 if let Some(event) = &event {
-                    self.meter.received(event);
+                    self.meter.received(event, || held(Some(buffers), &self.connection));
                 }
                 if let Some(Event::Pong(payload)) = &event {
                     self.pings.answered(payload, self.meter.metrics());

@@ -117,7 +117,7 @@ pub use http_connection::HttpConnection;
 pub use incoming::{Incoming, accept};
 pub use limits::Connections;
 pub use listener::Listener;
-pub use metrics::{Closed, Metrics, ROUND_TRIP_BUCKETS, Refused, RoundTrips, Snapshot, Traffic};
+pub use metrics::{Buffered, Closed, Metrics, ROUND_TRIP_BUCKETS, Refused, RoundTrips, Snapshot, Traffic};
 pub use opening::{OpenCause, OpenError, Phase, RedirectError, Timings};
 pub use pair::{pair, pair_with};
 pub use ping::Ping;

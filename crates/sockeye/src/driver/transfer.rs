@@ -5,11 +5,13 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
+use sockeye_proto::Connection;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::{Driver, now};
 use crate::buffers::{self, BLOCK, Buffers};
 use crate::error::Error;
+use crate::metrics::Held;
 
 /// From this many bytes on, encoded messages are written even if more are about to follow.
 const BATCH: usize = 64 << 10;
@@ -56,8 +58,8 @@ impl Driver {
         let result = pin!(self.transport.read_buf(&mut buffers.input)).poll(cx);
         match result {
             Poll::Pending => {
-                self.meter.fold();
                 self.put_aside();
+                self.fold();
                 return Poll::Pending;
             }
             Poll::Ready(Ok(0)) => self.lose(io::ErrorKind::UnexpectedEof.into()),
@@ -95,16 +97,20 @@ impl Driver {
                     let count = output.chunks_vectored(&mut slices);
                     transport.poll_write_vectored(cx, &slices[..count])
                 };
-                match ready!(result) {
-                    Ok(0) => self.write_error = Some(io::ErrorKind::WriteZero.into()),
-                    Ok(count) => {
+                match result {
+                    Poll::Pending => {
+                        self.fold();
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok(0)) => self.write_error = Some(io::ErrorKind::WriteZero.into()),
+                    Poll::Ready(Ok(count)) => {
                         output.advance(count);
                         self.connection.on_written(count, now);
                         self.meter.written(count);
                         self.news.written = true;
                         self.unflushed = true;
                     }
-                    Err(error) => self.write_error = Some(error),
+                    Poll::Ready(Err(error)) => self.write_error = Some(error),
                 }
             }
         }
@@ -113,10 +119,17 @@ impl Driver {
                 self.write_error = Some(error);
             }
             self.news.written = true;
-            self.meter.fold();
+            self.fold();
         }
         self.unflushed = false;
         Poll::Ready(())
+    }
+
+    /// Tells whoever watches what was done, and what is held now.
+    #[inline]
+    fn fold(&mut self) {
+        let (buffers, connection) = (&self.buffers, &self.connection);
+        self.meter.fold(|| held(buffers.as_deref(), connection));
     }
 
     pub(super) fn check_written(&self) -> Result<(), Error> {
@@ -140,9 +153,15 @@ impl Driver {
             && buffers.input.capacity() >= ASIDE
         {
             let input = BytesMut::from(&buffers.input[..]);
-            let mut block = std::mem::replace(buffers, Box::new(Buffers { input, ..Buffers::default() }));
+            let mut block = std::mem::replace(buffers, Box::new(Buffers::aside(input)));
             block.input.clear();
             buffers::give_back(block);
         }
     }
+}
+
+/// How many bytes of memory a connection holds.
+pub(super) fn held(buffers: Option<&Buffers>, connection: &Connection) -> Held {
+    let (input, output) = buffers.map(Buffers::held).unwrap_or_default();
+    [input + connection.held(), output, connection.held_contexts()].map(|bytes| bytes as u64)
 }
