@@ -117,8 +117,7 @@ fn messages(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
 
 fn memory(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
     let help = "Memory for what is on its way";
-    let mut buffered =
-        page.0.encode_descriptor("buffered", help, Some(&Unit::Bytes), MetricType::Gauge)?;
+    let mut buffered = page.0.encode_descriptor("buffered", help, Some(&Unit::Bytes), MetricType::Gauge)?;
     for (way, bytes) in [("received", now.buffered.received), ("sent", now.buffered.sent)] {
         buffered.encode_family(&[("direction", way)])?.encode_gauge(&bytes)?;
     }
