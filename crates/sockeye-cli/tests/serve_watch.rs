@@ -58,6 +58,9 @@ fn metrics_are_in_the_format_that_prometheus_reads() {
             "sockeye_connections_closed_total{code=\"1000\",initiator=\"peer\"} 1",
             "sockeye_handshakes_refused_total{reason=\"origin\"} 0",
             "sockeye_messages_total{direction=\"received\",kind=\"text\"} 1",
+            "sockeye_buffered_bytes{direction=\"received\"} 0",
+            "sockeye_buffered_bytes{direction=\"sent\"} 0",
+            "sockeye_deflate_context_bytes 0",
             "sockeye_messages_total{direction=\"sent\",kind=\"binary\"} 0",
             "sockeye_message_bytes_total{direction=\"sent\",kind=\"text\"} 5",
             // Headers of 2 bytes, masking keys of 4, and a code of 2.

@@ -402,6 +402,12 @@ impl Connection {
         self.receive.held()
     }
 
+    /// How many bytes of memory are kept from message to message for compression with context takeover (RFC 7692 section 7.1.1), about: what the
+    /// peer's messages may refer to, and the deflater of our own.
+    pub fn held_contexts(&self) -> usize {
+        self.receive.held_history() + self.send.compressor().map_or(0, Compressor::held)
+    }
+
     /// Why no message can be sent.
     #[cold]
     fn refusal(&self) -> SendError {

@@ -31,6 +31,11 @@ impl Output {
         self.block.capacity()
     }
 
+    /// How many bytes of memory it holds, with the payloads that are queued as they are: these by their length, though they may be slices of more.
+    pub fn held(&self) -> usize {
+        self.capacity() + self.queued + self.queue.capacity() * size_of::<Bytes>()
+    }
+
     /// The block to append to.
     pub(crate) fn block(&mut self) -> &mut BytesMut {
         // An output that is never quite drained must not keep all that it ever held; moving no more than was written since

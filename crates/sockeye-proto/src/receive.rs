@@ -94,8 +94,12 @@ impl Receive {
 
     /// How many bytes of memory the message in hand takes, beside the input.
     pub(crate) fn held(&self) -> usize {
-        let message = self.message.as_ref().map_or(0, |message| message.held());
-        message + self.history.as_ref().map_or(0, |history| history.held())
+        self.message.as_ref().map_or(0, |message| message.held())
+    }
+
+    /// How many bytes of memory is what compressed messages may refer to.
+    pub(crate) fn held_history(&self) -> usize {
+        self.history.as_ref().map_or(0, |history| history.held())
     }
 
     /// How long the input must get before the frame in hand is whole.

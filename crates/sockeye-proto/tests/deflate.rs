@@ -5,9 +5,10 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use allocation_counter::measure;
 use bytes::Buf;
 use flate2::{Compress, Compression, FlushCompress};
-use sockeye_proto::{BytesMut, Config, Deflate, Event, Message, ProtocolError, Role};
+use sockeye_proto::{BytesMut, Config, Deflate, Event, Message, Output, ProtocolError, Role};
 use support::{BINARY, CONTINUATION, End, Frame, KEY, PING, ROLES, TEXT, config, frame};
 
 const RSV1: u8 = 4;
@@ -417,14 +418,15 @@ fn the_window_is_what_is_held_between_messages() {
         (forgetful.client_max_window_bits, forgetful.server_max_window_bits) = (bits, bits);
         for role in ROLES {
             let (mut keeps, mut forgets) = (end(role, deflate), end(role, forgetful));
-            assert_eq!(keeps.connection.held(), 0, "before the first compressed message");
+            assert_eq!(keeps.connection.held_contexts(), 0, "before the first compressed message");
             for length in [10, 1000, 100_000, 3] {
                 for end in [&mut keeps, &mut forgets] {
                     end.feed_frame(compressed(BINARY, deflated(&vec![b'x'; length])));
                     assert_eq!(end.error, None);
                 }
-                assert!(keeps.connection.held() <= 1 << bits, "{bits}: {}", keeps.connection.held());
-                assert_eq!(forgets.connection.held(), 0);
+                let held = keeps.connection.held_contexts();
+                assert!((1..=1 << bits).contains(&held), "{bits}: {held}");
+                assert_eq!((forgets.connection.held_contexts(), forgets.connection.held()), (0, 0));
             }
         }
     }
@@ -448,7 +450,7 @@ fn nothing_is_allocated_in_the_steady_state() {
             let text = Message::from(words(size));
             (client.input, server.input) =
                 (BytesMut::with_capacity(1 << 20), BytesMut::with_capacity(1 << 20));
-            let info = allocation_counter::measure(|| {
+            let info = measure(|| {
                 for _ in 0..messages {
                     for (from, to) in [(true, false), (false, true)] {
                         let ends = (&mut client, &mut server);
@@ -479,4 +481,24 @@ fn words(size: usize) -> String {
     let mut text: String = words.collect();
     text.truncate(size);
     text
+}
+
+#[test]
+fn what_a_deflater_is_said_to_hold_is_what_it_allocates() {
+    for (bits, mem_level) in [(9, 1), (11, 4), (15, 8), (15, 9)] {
+        let mut deflate = takeover();
+        (deflate.server_max_window_bits, deflate.client_max_window_bits) = (bits, bits);
+        deflate.mem_level = mem_level;
+        let mut sender = end(Role::Server, deflate);
+        assert_eq!(sender.connection.held_contexts(), 0, "before the first message");
+        // What is the thread's is there afterwards.
+        end(Role::Server, deflate).send("the same again, ".repeat(100)).unwrap();
+        let info = measure(|| {
+            sender.send("the same again, ".repeat(100)).unwrap();
+            sender.output = Output::new();
+        });
+        let (held, allocated) = (sender.connection.held_contexts(), info.bytes_current);
+        let difference = i64::try_from(held).unwrap() - allocated;
+        assert!(difference.abs() < 2 << 10, "{bits}, {mem_level}: {held} is told of {allocated} bytes");
+    }
 }

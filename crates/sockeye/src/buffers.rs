@@ -23,6 +23,8 @@ pub(crate) struct Buffers {
     pub(crate) input: BytesMut,
     /// Encoded, and not yet written.
     pub(crate) output: Output,
+    /// Whether the input is in memory of its own size, and not in a block.
+    pub(crate) aside: bool,
 }
 
 thread_local! {
@@ -55,9 +57,24 @@ pub(crate) fn give_back(mut buffers: Box<Buffers>) {
 }
 
 impl Buffers {
+    /// What was read, in memory of its own.
+    pub(crate) fn aside(input: BytesMut) -> Self {
+        Self { input, output: Output::new(), aside: true }
+    }
+
     /// Whether neither direction holds anything.
     pub(crate) fn is_drained(&self) -> bool {
         self.input.is_empty() && !self.output.has_remaining()
+    }
+
+    /// How many bytes of memory are held for each direction: none if nothing is in them, since they are given back then.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        if self.is_drained() {
+            return (0, 0);
+        }
+        // What was cut from the start of a block is held with it.
+        let least = if self.aside || self.input.capacity() == 0 { 0 } else { BLOCK };
+        (self.input.capacity().max(least), self.output.held())
     }
 
     /// Gives the input room for a read. `wanted` is how long it has to become before it is of use: it grows towards that
@@ -75,6 +92,7 @@ impl Buffers {
                 self.output = std::mem::take(&mut spare.output);
             }
             self.input = spare.input;
+            self.aside = false;
         }
         if length == self.input.capacity() {
             self.input.reserve(wanted.saturating_sub(length).clamp(1, length));
@@ -110,9 +128,11 @@ mod tests {
         buffers.make_room(0);
         let start = buffers.input.as_ptr();
         give_back(buffers);
-        let mut aside = Buffers { input: BytesMut::from(&b"unfinished"[..]), output: Output::new() };
+        let mut aside = Buffers::aside(BytesMut::from(&b"unfinished"[..]));
+        assert_eq!(aside.held(), (10, 0));
         aside.make_room(0);
         assert_eq!((&aside.input[..], aside.input.as_ptr()), (&b"unfinished"[..], start));
+        assert_eq!(aside.held(), (BLOCK, 0));
         assert_eq!(POOL.take().len(), 0);
     }
 

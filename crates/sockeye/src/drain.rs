@@ -1,16 +1,19 @@
 //! Closing every connection of a server, at a pace, and each to its end.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::iter::Sum;
 use std::net::IpAddr;
 use std::ops::Add;
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use sockeye_proto::{CloseCode, CloseFrame, random_masking_key};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::driver::Driver;
@@ -35,7 +38,7 @@ pub struct Drain {
     /// by default.
     pub over: Duration,
     /// After how long those that are still there are cut off. `None`, the default, is what [`over`](Self::over) and
-    /// [`Config::close_timeout`](crate::Config::close_timeout) take, and a second for the handlers' ends.
+    /// [`Config::close_timeout`](crate::Config::close_timeout) (of a `Group` 5 s) take, and a second for the handlers' ends.
     pub deadline: Option<Duration>,
 }
 
@@ -97,22 +100,26 @@ impl Left {
     }
 }
 
-/// The connections of one server, and which are to be closed.
+/// The connections of one server, or of one [`Group`](crate::Group), and which are to be closed.
+#[derive(Default)]
 pub(crate) struct Registry {
     phase: AtomicU8,
-    /// With which they are closed.
-    code: AtomicU16,
+    /// Known when it goes down, at the latest.
+    code: OnceLock<CloseCode>,
     members: Mutex<Members>,
     /// Told of each that goes while the server goes down.
     gone: Notify,
-    /// Where connections go that were dropped before their closing handshake had ended.
-    left: mpsc::UnboundedSender<Left>,
+    /// Where connections go that were dropped before their closing handshake had ended, if there is a server to take them.
+    left: Option<mpsc::UnboundedSender<Left>>,
 }
 
 #[derive(Default)]
 struct Members {
     places: Vec<Place>,
     free: Vec<usize>,
+    /// Tasks of the registry's own, with the number of the last.
+    tasks: HashMap<u64, Option<AbortHandle>>,
+    last: u64,
     drained: Drained,
 }
 
@@ -139,17 +146,61 @@ impl Registry {
     /// No connections yet; and what will be left of those that are dropped while they close, to be finished.
     pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Left>) {
         let (left, to_finish) = mpsc::unbounded_channel();
-        let phase = AtomicU8::new(RUNNING);
-        let code = AtomicU16::new(CloseCode::GOING_AWAY.into());
-        let registry = Self { phase, code, members: Mutex::default(), gone: Notify::new(), left };
+        let registry = Self { left: Some(left), ..Self::default() };
         (Arc::new(registry), to_finish)
+    }
+
+    /// Runs something that is waited for, and ended by [`abort_tasks`](Self::abort_tasks).
+    pub(crate) fn spawn(self: &Arc<Self>, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
+        let number = {
+            let mut members = self.members();
+            members.last += 1;
+            let number = members.last;
+            members.tasks.insert(number, None);
+            number
+        };
+        let task = Task { registry: self.clone(), number };
+        let spawned = runtime.spawn(async move {
+            let _task = task;
+            work.await;
+        });
+        // Unless it has ended already.
+        if let Some(handle) = self.members().tasks.get_mut(&number) {
+            *handle = Some(spawned.abort_handle());
+        }
+    }
+
+    /// Ends the tasks that it has [spawned](Self::spawn), and waits until they have ended.
+    #[cfg(feature = "hyper")]
+    pub(crate) async fn abort_tasks(&self) {
+        let mut aborted: Vec<_> = {
+            let members = self.members();
+            let tasks = members.tasks.iter();
+            tasks.filter_map(|(number, task)| Some((*number, task.clone()?))).collect()
+        };
+        for (_, task) in &aborted {
+            task.abort();
+        }
+        loop {
+            aborted.retain(|(number, _)| self.members().tasks.contains_key(number));
+            if aborted.is_empty() {
+                return;
+            }
+            self.gone().await;
+        }
+    }
+
+    /// Wakes whoever else waits for the end.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn pass_on(&self) {
+        self.gone.notify_one();
     }
 
     /// Tells every member, present and future, to close: what is no WebSocket yet at once.
     pub(crate) async fn close(&self, code: CloseCode, over: Duration) {
         if code.may_be_sent() {
             // Before the phase, which is looked at first.
-            self.code.store(code.into(), Ordering::SeqCst);
+            let _ = self.code.set(code);
         }
         let (start, over) = (Instant::now(), over.min(LONGEST));
         let places = self.go_down();
@@ -192,7 +243,7 @@ impl Registry {
     /// Whether no connection is left.
     pub(crate) fn is_empty(&self) -> bool {
         let members = self.members();
-        members.free.len() == members.places.len()
+        members.free.len() == members.places.len() && members.tasks.is_empty()
     }
 
     /// Waits until one has gone since this was last asked. Cancel-safe.
@@ -205,6 +256,12 @@ impl Registry {
         self.phase.store(ABORTING, Ordering::SeqCst);
     }
 
+    /// How those ended that have ended since it goes down.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn ended(&self) -> Drained {
+        self.members().drained
+    }
+
     /// How they ended; those that are still there, in tasks of others, count as cut off.
     pub(crate) fn drained(&self) -> Drained {
         let members = self.members();
@@ -214,6 +271,10 @@ impl Registry {
 
     fn is_running(&self) -> bool {
         self.phase.load(Ordering::SeqCst) == RUNNING
+    }
+
+    fn is_aborting(&self) -> bool {
+        self.phase.load(Ordering::SeqCst) == ABORTING
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
@@ -230,18 +291,33 @@ fn number(count: usize) -> f64 {
     u32::try_from(count).unwrap_or(u32::MAX).into()
 }
 
+/// A task's place among the registry's.
+struct Task {
+    registry: Arc<Registry>,
+    number: u64,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.registry.members().tasks.remove(&self.number);
+        if !self.registry.is_running() {
+            self.registry.gone.notify_one();
+        }
+    }
+}
+
 /// One connection's place among the server's.
 pub(crate) struct Member {
     registry: Arc<Registry>,
     place: usize,
     /// What was last left in the place: compared before the lock is taken.
     waker: Option<Waker>,
-    /// Counts the connection for as long as it is one.
-    permit: Arc<Permit>,
+    /// Counts the connection for as long as it is one, if it is a server's.
+    permit: Option<Arc<Permit>>,
 }
 
 impl Member {
-    pub(crate) fn new(registry: Arc<Registry>, permit: Arc<Permit>) -> Self {
+    pub(crate) fn new(registry: Arc<Registry>, permit: impl Into<Option<Arc<Permit>>>) -> Self {
         let place = {
             let mut members = registry.members();
             members.free.pop().unwrap_or_else(|| {
@@ -249,12 +325,12 @@ impl Member {
                 members.places.len() - 1
             })
         };
-        Self { registry, place, waker: None, permit }
+        Self { registry, place, waker: None, permit: permit.into() }
     }
 
     /// Whether its client may have one more connection.
     pub(crate) fn is_allowed(&self, client: IpAddr, most: Option<usize>) -> bool {
-        self.permit.is_allowed(client, most)
+        self.permit.as_ref().is_none_or(|permit| permit.is_allowed(client, most))
     }
 
     /// It is a WebSocket now; one that comes when the server goes down already is to be closed at once.
@@ -272,7 +348,8 @@ impl Member {
             return None;
         }
         let told = self.registry.members().places[self.place].state == State::Told;
-        told.then(|| CloseFrame { code: self.registry.code.load(Ordering::SeqCst).into(), reason: "".into() })
+        let code = self.registry.code.get().copied().unwrap_or(CloseCode::GOING_AWAY);
+        told.then(|| CloseFrame { code, reason: "".into() })
     }
 
     /// Waits until the server goes down.
@@ -293,9 +370,14 @@ impl Member {
 
     /// Leaves a connection to the server, to finish its closing handshake.
     pub(crate) fn leave(self, driver: Driver) {
-        let left = self.registry.left.clone();
-        // If there is no server any more, it is only dropped.
-        let _ = left.send(Left { driver: Box::new(driver), member: self });
+        let registry = self.registry.clone();
+        let left = Left { driver: Box::new(driver), member: self };
+        // If there is no server any more, or no runtime, or no time, it is only dropped.
+        match (&registry.left, Handle::try_current()) {
+            (Some(server), _) => drop(server.send(left)),
+            (None, Ok(runtime)) if !registry.is_aborting() => registry.spawn(&runtime, left.finish()),
+            (None, _) => {}
+        }
     }
 
     /// The connection has ended.

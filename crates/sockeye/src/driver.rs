@@ -4,20 +4,18 @@
 //! a future, so that dropping a future of [`WebSocket`](crate::WebSocket)'s loses nothing.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use sockeye_proto::{
-    CloseFrame, Config, Connection, Event, Message, PerMessageDeflate, Prepared, ProtocolError, Role,
-};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use sockeye_proto::{CloseFrame, Config, Connection, Event, PerMessageDeflate, ProtocolError, Role};
+use tokio::io::AsyncWrite;
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep};
 
-use crate::buffers::{self, BLOCK, Buffers};
+use crate::buffers::{self, Buffers};
 use crate::drain::Member;
 use crate::error::Error;
 use crate::meter::Meter;
@@ -25,17 +23,12 @@ use crate::ping::{Ping, Pings};
 use crate::transport::Transport;
 
 mod parts;
+mod sending;
+mod transfer;
+
+use transfer::held;
 
 pub(crate) use parts::{Step, poll_block, poll_item, poll_source};
-
-/// From this many bytes on, encoded messages are written even if more are about to follow.
-const BATCH: usize = 64 << 10;
-
-/// An unfinished frame shorter than this is put aside in memory of its own size while more of it is awaited.
-const ASIDE: usize = 4 << 10;
-
-/// The most slices that one write takes.
-const SLICES: usize = 16;
 
 /// After so many events and reads the task gives way, if the runtime says that it is time.
 const TURN: u8 = 32;
@@ -83,7 +76,7 @@ impl Driver {
         deflate: Option<PerMessageDeflate>,
         member: Option<Member>,
     ) -> Self {
-        let buffers = (!input.is_empty()).then(|| Box::new(Buffers { input, ..Buffers::default() }));
+        let buffers = (!input.is_empty()).then(|| Box::new(Buffers::aside(input)));
         let mut connection = Connection::new(role, config, now());
         if let Some(agreed) = deflate {
             connection.start_deflate(agreed);
@@ -192,116 +185,6 @@ impl Driver {
         Poll::Ready(())
     }
 
-    /// Waits for room for another message.
-    #[inline]
-    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // Here too: there are handlers that only send.
-        self.start_wanted_close(cx);
-        loop {
-            if !self.connection.is_open() {
-                let _ = self.poll_write(cx);
-                return Poll::Ready(Err(self.closed()));
-            }
-            if self.has_room() {
-                // A transport that gives way when the task's turn is over would take nothing then, and nobody might ever call again.
-                if !coop::has_budget_remaining() {
-                    drop(ready!(coop::poll_proceed(cx)));
-                }
-                return Poll::Ready(Ok(()));
-            }
-            if self.poll_write(cx).is_ready() {
-                continue;
-            }
-            // Two peers that both wait for room must not wait for each other: what comes is taken, up to a block.
-            if self.poll_read_ahead(cx).is_ready() {
-                continue;
-            }
-            ready!(self.poll_timer(cx));
-        }
-    }
-
-    /// Whether another message may be encoded.
-    #[inline]
-    pub(crate) fn has_room(&self) -> bool {
-        self.buffered_amount() < self.connection.config().max_buffered.max(1)
-    }
-
-    /// Encodes a message; call it when there is [room](Self::has_room).
-    #[inline]
-    pub(crate) fn encode(&mut self, message: Message, compress: bool) -> Result<(), Error> {
-        let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
-        let (is_text, length) = (message.is_text(), message.len());
-        if compress {
-            self.connection.send(message, output)?;
-        } else {
-            self.connection.send_uncompressed(message, output)?;
-        }
-        self.meter.sent(is_text, true, length);
-        Ok(())
-    }
-
-    /// Encodes a message and writes what can be written at once, unless there is more to answer first: then one write
-    /// takes them all. What is sent later than that is no reply in passing, and has no reason to wait. Call it when there is
-    /// [room](Self::has_room).
-    #[inline]
-    pub(crate) fn send(
-        &mut self,
-        message: Message,
-        compress: bool,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Error> {
-        self.encode(message, compress)?;
-        self.write_unless_more(cx)
-    }
-
-    /// As [`send`](Self::send), for a message that others send too.
-    pub(crate) fn send_prepared(&mut self, prepared: &Prepared, cx: &mut Context<'_>) -> Result<(), Error> {
-        self.encode_prepared(prepared)?;
-        self.write_unless_more(cx)
-    }
-
-    /// As [`encode`](Self::encode), for a message that others send too.
-    pub(crate) fn encode_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
-        let output = &mut self.buffers.get_or_insert_with(buffers::rent).output;
-        self.connection.send_prepared(prepared, output)?;
-        let message = prepared.message();
-        self.meter.sent(message.is_text(), true, message.len());
-        Ok(())
-    }
-
-    /// Whether it makes sense to encode anything.
-    pub(crate) fn may_send(&self) -> bool {
-        self.connection.is_open() && self.write_error.is_none()
-    }
-
-    /// Writes what is encoded, and keeps no memory when all is written.
-    pub(crate) fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(self.poll_write(cx));
-        self.give_back();
-        Poll::Ready(())
-    }
-
-    /// Writes what is encoded, unless there is more to answer first.
-    #[inline]
-    pub(crate) fn write_unless_more(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
-        if let Some(buffers) = &self.buffers
-            && buffers.output.remaining() < BATCH
-            && self.connection.has_frame(&buffers.input)
-            && coarsetime::Instant::now() == self.tick
-        {
-            return Ok(());
-        }
-        if self.poll_write(cx).is_ready() { self.check_written() } else { Ok(()) }
-    }
-
-    /// Writes all that is encoded.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        while self.poll_write(cx).is_pending() {
-            ready!(self.poll_timer(cx));
-        }
-        Poll::Ready(self.check_written())
-    }
-
     /// Waits for the end of the connection, to which somebody else receives.
     pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.connection.is_ended() {
@@ -357,7 +240,7 @@ impl Driver {
         match receive(&mut self.connection, buffers) {
             Ok(event) => {
                 if let Some(event) = &event {
-                    self.meter.received(event);
+                    self.meter.received(event, || held(Some(buffers), &self.connection));
                 }
                 if let Some(Event::Pong(payload)) = &event {
                     self.pings.answered(payload, self.meter.metrics());
@@ -369,76 +252,6 @@ impl Driver {
                 None
             }
         }
-    }
-
-    /// Reads what is there into the input: ready if anything came, the end included.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let buffers = self.buffers.get_or_insert_with(buffers::rent);
-        buffers.make_room(self.connection.input_wanted());
-        let result = pin!(self.transport.read_buf(&mut buffers.input)).poll(cx);
-        match result {
-            Poll::Pending => {
-                self.meter.fold();
-                self.put_aside();
-                return Poll::Pending;
-            }
-            Poll::Ready(Ok(0)) => self.lose(io::ErrorKind::UnexpectedEof.into()),
-            Poll::Ready(Ok(count)) => {
-                self.connection.on_read(now());
-                self.meter.read(count);
-            }
-            Poll::Ready(Err(error)) => self.lose(error),
-        }
-        self.news.read = true;
-        Poll::Ready(())
-    }
-
-    /// Reads as long as the input is shorter than a block.
-    fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.buffers.as_ref().is_some_and(|buffers| buffers.input.len() >= BLOCK) {
-            return Poll::Pending;
-        }
-        self.poll_read(cx)
-    }
-
-    /// Writes what is encoded: ready when nothing is left, or nothing can be written any more.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(Buffers { output, .. }) = self.buffers.as_deref_mut() {
-            while output.has_remaining() {
-                if self.write_error.is_some() || self.connection.is_ended() {
-                    output.advance(output.remaining());
-                    break;
-                }
-                let transport = Pin::new(&mut self.transport);
-                let result = if output.chunk().len() == output.remaining() {
-                    transport.poll_write(cx, output.chunk())
-                } else {
-                    let mut slices = [IoSlice::new(&[]); SLICES];
-                    let count = output.chunks_vectored(&mut slices);
-                    transport.poll_write_vectored(cx, &slices[..count])
-                };
-                match ready!(result) {
-                    Ok(0) => self.write_error = Some(io::ErrorKind::WriteZero.into()),
-                    Ok(count) => {
-                        output.advance(count);
-                        self.connection.on_written(count, now);
-                        self.meter.written(count);
-                        self.news.written = true;
-                        self.unflushed = true;
-                    }
-                    Err(error) => self.write_error = Some(error),
-                }
-            }
-        }
-        if self.unflushed && self.write_error.is_none() && !self.connection.is_ended() {
-            if let Err(error) = ready!(Pin::new(&mut self.transport).poll_flush(cx)) {
-                self.write_error = Some(error);
-            }
-            self.news.written = true;
-            self.meter.fold();
-        }
-        self.unflushed = false;
-        Poll::Ready(())
     }
 
     /// Waits for the next deadline and does what is due then.
@@ -492,33 +305,6 @@ impl Driver {
     /// Why nothing can be sent. The failure itself is told by `recv`.
     pub(crate) fn closed(&self) -> Error {
         self.write_error.as_ref().map_or(Error::Closed, |error| io::Error::from(error.kind()).into())
-    }
-
-    fn check_written(&self) -> Result<(), Error> {
-        if self.write_error.is_some() { Err(self.closed()) } else { Ok(()) }
-    }
-
-    /// Gives drained buffers back, before somebody else's code runs for as long as it likes.
-    #[inline]
-    fn give_back(&mut self) {
-        if let Some(drained) = self.buffers.take_if(|buffers| buffers.is_drained()) {
-            buffers::give_back(drained);
-        }
-    }
-
-    /// Keeps no block while waiting: not for nothing, and not for a few bytes of an unfinished frame.
-    fn put_aside(&mut self) {
-        self.give_back();
-        if let Some(buffers) = &mut self.buffers
-            && !buffers.output.has_remaining()
-            && buffers.input.len() < ASIDE
-            && buffers.input.capacity() >= ASIDE
-        {
-            let input = BytesMut::from(&buffers.input[..]);
-            let mut block = std::mem::replace(buffers, Box::new(Buffers { input, ..Buffers::default() }));
-            block.input.clear();
-            buffers::give_back(block);
-        }
     }
 
     /// Lets go of what an ended connection no longer needs.

@@ -31,7 +31,7 @@
 //! - [`connect`], [`Client`]: open a connection, to `ws://` or `wss://`; [`Tls`], [`Proxy`], [`Tcp`] for the way there; [`Client::reconnecting`]: one after
 //!   the other.
 //! - [`Server`], [`accept`](accept()): accept connections, with TLS by [`ServerTls`]; [`Incoming`] to look at each before.
-//! - On hyper and axum, with the features `hyper` and `axum`: `upgrade` and `WebSocketUpgrade`.
+//! - On hyper and axum, with the features `hyper` and `axum`: `upgrade` and `WebSocketUpgrade`, and `Group` to count and close what they give.
 //! - [`WebSocket`]: send and receive [`Message`]s, either end; [`split`](WebSocket::split) into [`Sender`] and [`Receiver`] for two tasks.
 //! - [`Sender::queued`], [`SlowConsumer`]: messages for peers that may read too slowly, offered without waiting.
 //! - [`Metrics`]: what a server's connections do, in figures.
@@ -117,7 +117,7 @@ pub use http_connection::HttpConnection;
 pub use incoming::{Incoming, accept};
 pub use limits::Connections;
 pub use listener::Listener;
-pub use metrics::{Closed, Metrics, ROUND_TRIP_BUCKETS, Refused, RoundTrips, Snapshot, Traffic};
+pub use metrics::{Buffered, Closed, Metrics, ROUND_TRIP_BUCKETS, Refused, RoundTrips, Snapshot, Traffic};
 pub use opening::{OpenCause, OpenError, Phase, RedirectError, Timings};
 pub use origin::{OriginError, Origins};
 pub use pair::{pair, pair_with};
@@ -129,7 +129,7 @@ pub use socket::WebSocket;
 pub use split::{MessageWriter, Offered, QueueCounters, QueuedSender, Receiver, Sender, SlowConsumer};
 pub use tls::{CertificateProblem, PemError, ServerTls, Tls, TlsError, TlsInfo};
 #[cfg(feature = "hyper")]
-pub use upgrade::{UpgradeError, Upgrading, WebSocketUpgrade, asks_for_websocket, upgrade};
+pub use upgrade::{Group, UpgradeError, Upgrading, WebSocketUpgrade, asks_for_websocket, upgrade};
 
 pub use rustls;
 

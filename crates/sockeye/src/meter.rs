@@ -4,7 +4,7 @@ use sockeye_proto::{CloseInfo, Event};
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::metrics::{Metrics, Traffic};
+use crate::metrics::{Held, Metrics, Traffic};
 use crate::trace::Span;
 
 /// The counters of one connection: plain, and added to the server's once a batch. Boxed, since most connections may have none.
@@ -16,6 +16,10 @@ struct Counters {
     span: Span,
     received: Traffic,
     sent: Traffic,
+    /// What was last told to be held.
+    held: Held,
+    /// Whether anything was read since the last event.
+    read: bool,
     /// When the keepalive ping was queued that is not answered yet.
     pinged: Option<Instant>,
 }
@@ -30,6 +34,8 @@ impl Meter {
                 span,
                 received: Traffic::default(),
                 sent: Traffic::default(),
+                held: Held::default(),
+                read: false,
                 pinged: None,
             })
         }))
@@ -40,9 +46,9 @@ impl Meter {
     }
 
     #[inline]
-    pub(crate) fn received(&mut self, event: &Event) {
+    pub(crate) fn received(&mut self, event: &Event, held: impl FnOnce() -> Held) {
         if let Some(counters) = &mut self.0 {
-            counters.received(event);
+            counters.received(event, held);
         }
     }
 
@@ -78,18 +84,18 @@ impl Meter {
         }
     }
 
-    /// Adds up what was counted since this was last called.
+    /// Adds up what was counted since this was last called, and tells what is held now.
     #[inline]
-    pub(crate) fn fold(&mut self) {
+    pub(crate) fn fold(&mut self, held: impl FnOnce() -> Held) {
         if let Some(counters) = &mut self.0 {
-            counters.fold();
+            counters.fold(held);
         }
     }
 
     /// The connection has ended; without information it was dropped.
     pub(crate) fn end(&mut self, info: Option<&CloseInfo>, failure: Option<&Error>) {
         if let Some(mut counters) = self.0.take() {
-            counters.fold();
+            counters.fold(Held::default);
             counters.metrics.iter().for_each(|metrics| metrics.closed(info));
             counters.span.closed(info, failure);
         }
@@ -100,6 +106,7 @@ impl Meter {
 impl Counters {
     #[cold]
     fn read(&mut self, bytes: usize) {
+        self.read = true;
         self.received.wire_bytes += bytes as u64;
     }
 
@@ -114,7 +121,11 @@ impl Counters {
     }
 
     #[cold]
-    fn received(&mut self, event: &Event) {
+    fn received(&mut self, event: &Event, held: impl FnOnce() -> Held) {
+        // What else was read with it waits for as long as the user's code likes; behind the last of it nothing does.
+        if std::mem::take(&mut self.read) || self.held[0] > 0 {
+            self.tell_held(held());
+        }
         match event {
             Event::Message(message) => self.received.message(message.is_text(), true, message.len()),
             Event::Part(part) => self.received.message(part.data.is_text(), part.last, part.data.len()),
@@ -130,11 +141,19 @@ impl Counters {
     }
 
     #[cold]
-    fn fold(&mut self) {
+    fn fold(&mut self, held: impl FnOnce() -> Held) {
         if let Some(metrics) = &self.metrics {
             metrics.traffic(&self.received, &self.sent);
         }
         (self.received, self.sent) = (Traffic::default(), Traffic::default());
+        self.tell_held(held());
+    }
+
+    fn tell_held(&mut self, held: Held) {
+        if let Some(metrics) = &self.metrics {
+            metrics.held(&self.held, &held);
+        }
+        self.held = held;
     }
 }
 

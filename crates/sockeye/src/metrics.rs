@@ -54,6 +54,7 @@ struct Registry {
     http: AtomicU64,
     received: SharedTraffic,
     sent: SharedTraffic,
+    held: [AtomicU64; 3],
     round_trips: [AtomicU64; ROUND_TRIP_BUCKETS.len() + 1],
     round_trip_micros: AtomicU64,
     queued: AtomicU64,
@@ -188,6 +189,16 @@ impl SharedTraffic {
     }
 }
 
+/// Memory that connections hold for what is on its way, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Buffered {
+    /// For what was read and is not handed out: blocks of input, bytes put aside of an unfinished frame, and messages that are being gathered or inflated.
+    pub received: u64,
+    /// For what is encoded and not yet written: blocks of output, and the payloads that are queued as they are.
+    pub sent: u64,
+}
+
 /// How long answers to pings took, those of keepalive too; with what waited to be written before them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -229,6 +240,15 @@ pub struct Snapshot {
     pub received: Traffic,
     /// What went.
     pub sent: Traffic,
+    /// Memory that open connections hold for what is on its way: none for those at rest. A figure lags by no more than a poll that
+    /// has read or written.
+    ///
+    /// Not in it: [queues for slow consumers](Self::queued_bytes), what the application itself holds (a message that was handed out keeps the block that it was cut from), what TLS
+    /// holds (64 KiB a connection at most), the system's socket buffers, and the buffers that each thread keeps for the next to rent: at most 16 for each
+    /// direction, of 64 KiB as a rule and of 2 MiB at most.
+    pub buffered: Buffered,
+    /// Memory that is kept from message to message for compression with context takeover (see [`Deflate`](crate::Deflate)), about.
+    pub deflate_contexts: u64,
     /// How long answers to pings took.
     pub round_trips: RoundTrips,
     /// Messages [queued](crate::Sender::queued) now for slow consumers.
@@ -259,6 +279,7 @@ impl Metrics {
     pub fn snapshot(&self) -> Snapshot {
         let Self(all) = self;
         let sides = [Side::Local, Side::Peer];
+        let held = |what: usize| all.held[what].load(Relaxed);
         let closed = sides.iter().flat_map(|initiator| {
             let counts = CODES.iter().zip(&all.closed[side(*initiator)]);
             counts.map(|(code, count)| Closed { code, initiator: *initiator, count: count.load(Relaxed) })
@@ -274,6 +295,8 @@ impl Metrics {
             http: all.http.load(Relaxed),
             received: all.received.get(),
             sent: all.sent.get(),
+            buffered: Buffered { received: held(0), sent: held(1) },
+            deflate_contexts: held(2),
             round_trips: RoundTrips {
                 buckets: all.round_trips.each_ref().map(|count| count.load(Relaxed)),
                 sum: Duration::from_micros(all.round_trip_micros.load(Relaxed)),
@@ -320,6 +343,16 @@ impl Metrics {
         self.0.sent.add(sent);
     }
 
+    /// A connection that was told to hold so much holds that much now.
+    pub(crate) fn held(&self, told: &Held, now: &Held) {
+        for (sum, (told, now)) in self.0.held.iter().zip(told.iter().zip(now)) {
+            if told != now {
+                // Less than before wraps around, and so does the sum.
+                sum.fetch_add(now.wrapping_sub(*told), Relaxed);
+            }
+        }
+    }
+
     pub(crate) fn round_trip(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         let bucket = ROUND_TRIP_BUCKETS.partition_point(|most| *most < seconds);
@@ -361,6 +394,9 @@ impl Metrics {
         self.0.draining.fetch_sub(1, Relaxed);
     }
 }
+
+/// How many bytes of memory a connection holds: for what was read, for what is to be written, for compression.
+pub(crate) type Held = [u64; 3];
 
 /// By how much a queue has changed, modulo 2^64.
 pub(crate) struct QueueChange {

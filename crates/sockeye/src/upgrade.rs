@@ -2,6 +2,8 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod error;
+mod group;
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use http::{Extensions, HeaderValue, Method, Response, StatusCode, Uri, Version, header};
+use http::{Extensions, Method, Response, Uri, Version};
 use hyper::ext::Protocol;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -19,15 +21,23 @@ use sockeye_proto::{Config, HandshakeError, HeaderMap, PerMessageDeflate, Role};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 use tokio_rustls::server::TlsStream;
 
+use crate::drain::Member;
 use crate::error::Error;
 use crate::handshake::{Handshake, agree, choose_subprotocol};
 use crate::incoming::Policy;
+use crate::meter::Meter;
+use crate::metrics::{Metrics, Refused};
 use crate::opening::{OpenCause, Opening, Phase};
 use crate::origin::Origins;
 use crate::socket::WebSocket;
+use crate::trace::Span;
 use crate::transport::Transport;
+
+pub use error::UpgradeError;
+pub use group::Group;
 
 /// Whether a request asks for a WebSocket, well or badly: what does not can be answered with a page. Needs the feature `hyper`.
 pub fn asks_for_websocket<B>(request: &http::Request<B>) -> bool {
@@ -118,6 +128,7 @@ pub struct WebSocketUpgrade {
     on_upgrade: OnUpgrade,
     opening: Opening,
     policy: Policy,
+    group: Option<Group>,
     subprotocols: Vec<String>,
 }
 
@@ -135,7 +146,7 @@ impl WebSocketUpgrade {
         let request = Request::new(Head::new(method, uri, version, headers)?)?;
         let on_upgrade = extensions.remove::<OnUpgrade>().ok_or(UpgradeError::NotUpgradable)?;
         let opening = Opening::new(&policy.config);
-        Ok(Self { request, on_upgrade, opening, policy, subprotocols: Vec::new() })
+        Ok(Self { request, on_upgrade, opening, policy, group: None, subprotocols: Vec::new() })
     }
 
     /// The request: path, query, header fields, cookies, origin, the subprotocols offered.
@@ -170,6 +181,14 @@ impl WebSocketUpgrade {
         self.origins(Origins::any())
     }
 
+    /// Makes the connection one of a group's: counted in its [metrics](Group::metrics), and closed when it is [drained](Group::drain).
+    #[must_use]
+    pub fn group(mut self, group: &Group) -> Self {
+        self.policy.metrics.clone_from(&group.metrics);
+        self.group = Some(group.clone());
+        self
+    }
+
     /// Says which subprotocols there are: the first that the client offered and that is among them is agreed on, or none (RFC 6455
     /// section 4.2.2).
     #[must_use]
@@ -181,8 +200,8 @@ impl WebSocketUpgrade {
     /// Accepts, and gives the response to be sent; once it is, `handler` is run with the WebSocket, in a task of its own. What the handler
     /// gives is dropped, and if the connection is lost before, it is not run.
     ///
-    /// The task outlives the request, and a server that goes down does not wait for it: where it should, [`accept`](Self::accept) gives
-    /// the future to be run where it is waited for. If the handshake cannot be accepted, the response says why.
+    /// The task outlives the request, and a server that goes down does not wait for it: where it should, [`Group::drain`] closes the connection and waits for the
+    /// task, or [`accept`](Self::accept) gives the future to be run where it is waited for. If the handshake cannot be accepted, the response says why.
     ///
     /// # Panics
     ///
@@ -193,16 +212,21 @@ impl WebSocketUpgrade {
         F: Future + Send + 'static,
         B: From<String>,
     {
+        let group = self.group.clone();
         let (response, upgrading) = match self.accept() {
             Ok(accepted) => accepted,
             Err(error) => return error.into_response(),
         };
-        tokio::spawn(async move {
+        let handling = async move {
             // Boxed, or the task would keep room for a WebSocket beside the one in the handler's future, for as long as that lives.
             if let Ok(handling) = upgrading.await.map(|ws| Box::pin(handler(ws))) {
                 drop(handling.await);
             }
-        });
+        };
+        match group {
+            Some(group) => group.registry.spawn(&Handle::current(), handling),
+            None => drop(tokio::spawn(handling)),
+        }
         response
     }
 
@@ -246,15 +270,18 @@ impl WebSocketUpgrade {
         self,
         mut answer: Answer,
     ) -> Result<(Response<B>, Upgrading), UpgradeError> {
-        let Self { request, on_upgrade, mut opening, policy, .. } = self;
+        let Self { request, on_upgrade, mut opening, policy, group, .. } = self;
         if !policy.origins.allows(request.origin(), request.host()) {
+            policy.metrics.iter().for_each(|metrics| metrics.refused(Refused::Origin));
             return Err(UpgradeError::Origin(request.origin().unwrap_or_default().to_owned()));
         }
-        let config = policy.config;
+        let Policy { config, metrics, .. } = policy;
         let deflate = agree(&config, &request, &mut answer).map_err(HandshakeError::from)?;
         let response = request.accept_response(&answer)?;
         opening.renew(&config);
-        let upgrading = Accepted { request, answer, on_upgrade, opening, config, deflate }.open();
+        let member = group.map(|group| Member::new(group.registry, None));
+        let upgrading =
+            Accepted { request, answer, on_upgrade, opening, config, deflate, member, metrics }.open();
         Ok((response.map(|()| String::new().into()), Upgrading(Box::pin(upgrading))))
     }
 }
@@ -273,17 +300,28 @@ struct Accepted {
     opening: Opening,
     config: Arc<Config>,
     deflate: Option<PerMessageDeflate>,
+    member: Option<Member>,
+    metrics: Option<Metrics>,
 }
 
 impl Accepted {
     async fn open(self) -> Result<WebSocket, Error> {
-        let Self { request, answer, on_upgrade, mut opening, config, deflate } = self;
+        let Self { request, answer, on_upgrade, mut opening, config, deflate, member, metrics } = self;
         let waiting = async { on_upgrade.await.map_err(OpenCause::Upgrade) };
-        let upgraded = opening.phase(Phase::Upgrade, config.upgrade_timeout, waiting).await?;
+        let upgraded = opening.phase(Phase::Upgrade, config.upgrade_timeout, waiting).await;
+        let upgraded = upgraded.inspect_err(|error| {
+            if let (Some(metrics), Some(why)) = (&metrics, Refused::of(error)) {
+                metrics.refused(why);
+            }
+        })?;
         let (transport, input) = unwrap(upgraded);
         let (timings, peer_addr) = (opening.timings(), transport.peer_addr());
         let handshake = Handshake::accepted(&request, answer, timings, peer_addr, None);
-        Ok(WebSocket::new(transport, Role::Server, config, input, handshake, deflate, None))
+        if let Some(member) = &member {
+            member.open();
+        }
+        let ws = WebSocket::new(transport, Role::Server, config, input, handshake, deflate, member);
+        Ok(ws.with_meter(Meter::new(metrics, Span::default())))
     }
 }
 
@@ -307,58 +345,6 @@ impl Future for Upgrading {
 impl fmt::Debug for Upgrading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upgrading").finish_non_exhaustive()
-    }
-}
-
-/// Why a request that hyper has read is not made a WebSocket.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UpgradeError {
-    /// It is no opening handshake, or not a valid one, or was to be accepted by an answer that the protocol does not allow.
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-    /// The connection cannot be had: hyper is not asked to serve it `with_upgrades`, something else took it before, or the request
-    /// was made up for a test.
-    #[error("the connection cannot be upgraded")]
-    NotUpgradable,
-    /// The page's origin may not connect (RFC 6455 section 10.2).
-    #[error("the origin {0:?} may not connect")]
-    Origin(String),
-}
-
-impl UpgradeError {
-    /// The HTTP status that goes with it: 426 for what is no opening handshake, 400, 405 and 505 for one that is not valid, 403 for an
-    /// origin, and 500 for what is our own doing.
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::Handshake(error) => error.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            Self::NotUpgradable => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Origin(_) => StatusCode::FORBIDDEN,
-        }
-    }
-
-    /// The response that tells the client, with a plain text for the body.
-    pub fn into_response<B: From<String>>(self) -> Response<B> {
-        let of_handshake = match &self {
-            Self::Handshake(error) => error.response(),
-            _ => None,
-        };
-        let mut response = of_handshake.unwrap_or_else(|| {
-            let mut response = Response::new(match self {
-                Self::Origin(_) => "This origin may not connect.\n".to_owned(),
-                _ => "internal server error\n".to_owned(),
-            });
-            *response.status_mut() = self.status();
-            let text = HeaderValue::from_static("text/plain; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, text);
-            response
-        });
-        if response.headers().contains_key(header::UPGRADE) {
-            // RFC 9110 section 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option in the Connection header
-            // field"
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        }
-        response.map(B::from)
     }
 }
 

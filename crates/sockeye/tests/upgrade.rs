@@ -28,8 +28,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use sockeye::{
-    Answer, Client, Config, Error, HeaderMap, HeaderValue, OpenCause, Phase, StatusCode, Tls, UpgradeError,
-    Upgrading, WebSocket, WebSocketUpgrade, connect, header,
+    Answer, Client, Config, Error, Group, HeaderMap, HeaderValue, OpenCause, Phase, StatusCode, Tls,
+    UpgradeError, Upgrading, WebSocket, WebSocketUpgrade, connect, header,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -53,7 +53,7 @@ async fn serve(router: Router) -> SocketAddr {
 async fn examples() -> [(&'static str, SocketAddr); 2] {
     let (listener, hyper) = listen().await;
     tokio::spawn(hyper_server::serve(listener));
-    [("axum", serve(axum_server::router()).await), ("hyper", hyper)]
+    [("axum", serve(axum_server::router(Group::new())).await), ("hyper", hyper)]
 }
 
 /// An opening handshake as it is on the wire.
@@ -326,7 +326,7 @@ async fn a_request_without_a_connection_is_told_apart() {
     let error = sockeye::upgrade(&mut request).unwrap_err();
     assert!(matches!(error, UpgradeError::NotUpgradable), "{error}");
     assert_eq!(error.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    let answer = axum_server::router().oneshot(request.map(|()| Body::empty())).await.unwrap();
+    let answer = axum_server::router(Group::new()).oneshot(request.map(|()| Body::empty())).await.unwrap();
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 

@@ -59,6 +59,7 @@ impl Collector for Counted {
         let now = self.0.snapshot();
         connections(&mut page, &now)?;
         messages(&mut page, &now)?;
+        memory(&mut page, &now)?;
         slow_consumers(&mut page, &now)
     }
 }
@@ -112,6 +113,16 @@ fn messages(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
     encoder
         .encode_descriptor("ping_round_trip", help, Some(&Unit::Seconds), MetricType::Histogram)?
         .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+}
+
+fn memory(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
+    let help = "Memory for what is on its way";
+    let mut buffered = page.0.encode_descriptor("buffered", help, Some(&Unit::Bytes), MetricType::Gauge)?;
+    for (way, bytes) in [("received", now.buffered.received), ("sent", now.buffered.sent)] {
+        buffered.encode_family(&[("direction", way)])?.encode_gauge(&bytes)?;
+    }
+    let help = "Memory for compression with context takeover";
+    page.gauge("deflate_context", help, Some(&Unit::Bytes), now.deflate_contexts)
 }
 
 fn slow_consumers(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {

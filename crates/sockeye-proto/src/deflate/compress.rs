@@ -62,6 +62,12 @@ impl Settings {
         })
     }
 
+    /// How many bytes of memory a deflater takes, about: hash table, window and chains, output and symbols, and some 3 KiB of state.
+    fn held(self) -> usize {
+        let literals = 1 << (self.mem_level.get() + 6);
+        (128 << 10) + 4 * (1 << self.window_bits) + 7 * literals + (3 << 10)
+    }
+
     /// The compressed form of a message that stands for itself and is not empty; `None` if it is better sent plain.
     pub(crate) fn compress(self, payload: &[u8]) -> Option<Bytes> {
         with_block(|deflaters, block| {
@@ -177,6 +183,12 @@ impl Compressor {
         if !self.takes_over {
             self.context = None;
         }
+    }
+
+    /// How many bytes of memory its deflater takes, about.
+    pub(crate) fn held(&self) -> usize {
+        let deflater = self.context.as_ref().and_then(|context| context.deflater.as_ref());
+        deflater.map_or(0, |_| self.settings.held())
     }
 
     /// Whether a deflater was used, and since when is to be noted.

@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 
+use http::{HeaderValue, StatusCode, header};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
