@@ -4,10 +4,10 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
-use sockeye::{Metrics, ROUND_TRIP_BUCKETS, Side, Snapshot, Traffic};
+use sockeye::{Connections, Metrics, ROUND_TRIP_BUCKETS, Side, Snapshot, Traffic};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -19,9 +19,14 @@ pub(super) struct Exposition {
 }
 
 impl Exposition {
-    pub(super) fn new(metrics: Metrics, token: Option<&str>) -> Self {
-        let mut registry = Registry::with_prefix("sockeye");
-        registry.register_collector(Box::new(Counted(metrics)));
+    pub(super) fn new(metrics: Metrics, connections: Connections, token: Option<&str>) -> Self {
+        let mut registry = Registry::default();
+        let counted = registry.sub_registry_with_prefix("sockeye");
+        counted.register_collector(Box::new(Counted(metrics, connections)));
+        #[cfg(target_os = "linux")]
+        registry
+            .sub_registry_with_prefix("process")
+            .register_collector(Box::new(super::process::Process::new()));
         Self { registry, token: token.map(|token| hmac_sha256::Hash::hash(token.as_bytes())) }
     }
 
@@ -51,13 +56,15 @@ impl Exposition {
 }
 
 #[derive(Debug)]
-struct Counted(Metrics);
+struct Counted(Metrics, Connections);
 
 impl Collector for Counted {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         let now = self.0.snapshot();
         connections(&mut page, &now)?;
+        let accept_errors = self.1.accept_errors();
+        page.counter("accept_errors", "Failures to accept a connection", None, &[([], accept_errors)])?;
         messages(&mut page, &now)?;
         slow_consumers(&mut page, &now)
     }
@@ -126,10 +133,16 @@ fn slow_consumers(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
 /// Labels and a count.
 type Count<const LABELS: usize> = ([(&'static str, &'static str); LABELS], u64);
 
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Page<'_> {
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: u64) -> fmt::Result {
+    pub(super) fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: impl EncodeGaugeValue,
+    ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         metric.encode_gauge(&value)
     }
