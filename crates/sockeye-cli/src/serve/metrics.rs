@@ -71,7 +71,7 @@ impl Collector for Counted {
 }
 
 fn connections(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
-    page.gauge("connections_open", "WebSockets open now", None, now.connections_open)?;
+    page.gauge("connections_open", "WebSockets open now", None, &now.connections_open)?;
     page.counter("connections", "WebSockets accepted", None, &[([], now.connections_total)])?;
     let closed: Vec<_> = now
         .closed
@@ -85,7 +85,7 @@ fn connections(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
     let refused: Vec<_> = now.refused.iter().map(|(why, count)| ([("reason", why.name())], *count)).collect();
     page.counter("handshakes_refused", "Opening handshakes that led to no WebSocket", None, &refused)?;
     page.counter("http_requests", "Connections that asked for no WebSocket", None, &[([], now.http)])?;
-    page.gauge("draining", "Whether the server is going down", None, u64::from(now.draining > 0))?;
+    page.gauge("draining", "Whether the server is going down", None, &u64::from(now.draining > 0))?;
     let drained = [([("outcome", "ended")], now.drained), ([("outcome", "aborted")], now.aborted)];
     page.counter("drained_connections", "Connections ended while the server went down", None, &drained)
 }
@@ -122,8 +122,8 @@ fn messages(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
 }
 
 fn slow_consumers(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
-    page.gauge("queued_messages", "Messages queued for slow consumers", None, now.queued)?;
-    page.gauge("queued", "What they take", Some(&Unit::Bytes), now.queued_bytes)?;
+    page.gauge("queued_messages", "Messages queued for slow consumers", None, &now.queued)?;
+    page.gauge("queued", "What they take", Some(&Unit::Bytes), &now.queued_bytes)?;
     let left_out = [([("action", "dropped")], now.dropped), ([("action", "coalesced")], now.coalesced)];
     page.counter("slow_consumer_messages", "Messages that slow consumers do not get", None, &left_out)?;
     let help = "Connections closed for reading too slowly";
@@ -141,10 +141,10 @@ impl Page<'_> {
         name: &str,
         help: &str,
         unit: Option<&Unit>,
-        value: impl EncodeGaugeValue,
+        value: &impl EncodeGaugeValue,
     ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        metric.encode_gauge(&value)
+        metric.encode_gauge(value)
     }
 
     /// Its name gets `_total` behind it.

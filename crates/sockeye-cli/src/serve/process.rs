@@ -32,26 +32,26 @@ impl Collector for Process {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         let mut page = Page(encoder);
         if let Some(stat) = Stat::read() {
-            page.gauge("resident_memory", "Memory that is resident", Some(&Unit::Bytes), stat.resident)?;
+            page.gauge("resident_memory", "Memory that is resident", Some(&Unit::Bytes), &stat.resident)?;
             let help = "Time of processors, the system's for it included";
             let mut metric =
                 page.0.encode_descriptor("cpu", help, Some(&Unit::Seconds), MetricType::Counter)?;
             metric.encode_counter::<NoLabelSet, _, f64>(&stat.cpu, None)?;
         }
         if let Some(start) = self.start {
-            page.gauge("start_time", "When it was started, since 1970", Some(&Unit::Seconds), start)?;
+            page.gauge("start_time", "When it was started, since 1970", Some(&Unit::Seconds), &start)?;
         }
         if let Some(open) = open_files() {
-            page.gauge("open_fds", "File descriptors that are open", None, open)?;
+            page.gauge("open_fds", "File descriptors that are open", None, &open)?;
         }
         if let Some(most) = getrlimit(Resource::Nofile).current {
-            page.gauge("max_fds", "File descriptors that may be open", None, most)?;
+            page.gauge("max_fds", "File descriptors that may be open", None, &most)?;
         }
         Ok(())
     }
 }
 
-/// What is in `/proc/self/stat` (proc_pid_stat(5)).
+/// What is in `/proc/self/stat` (`proc_pid_stat(5)`).
 struct Stat {
     /// In seconds.
     cpu: f64,

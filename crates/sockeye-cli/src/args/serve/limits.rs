@@ -9,6 +9,7 @@ use crate::args::values::{bytes, drain_code, seconds};
 /// All are in `--help` only, so that `-h` fits a screen.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Limits")]
+#[expect(clippy::struct_field_names, reason = "they are the names of the options")]
 pub(super) struct Limits {
     /// Refuses connections beyond so many at once from one address
     ///
