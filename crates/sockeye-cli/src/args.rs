@@ -24,13 +24,11 @@ pub(crate) enum Plan {
 
 /// Reads the command line. Where that is wrong it says so and ends the program with code 2.
 pub(crate) fn plan() -> Plan {
-    match Cli::parse().verb {
-        Verb::Connect(args) => match (*args).try_into() {
-            Ok(plan) => Plan::Connect(Box::new(plan)),
-            Err(why) => Cli::command().error(ErrorKind::ValueValidation, why).exit(),
-        },
-        Verb::Serve(args) => Plan::Serve(Box::new((*args).into())),
-    }
+    let plan = match Cli::parse().verb {
+        Verb::Connect(args) => (*args).try_into().map(|plan| Plan::Connect(Box::new(plan))),
+        Verb::Serve(args) => (*args).try_into().map(|plan| Plan::Serve(Box::new(plan))),
+    };
+    plan.unwrap_or_else(|why: String| Cli::command().error(ErrorKind::ValueValidation, why).exit())
 }
 
 /// Serves WebSockets and connects to them.

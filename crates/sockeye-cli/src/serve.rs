@@ -75,14 +75,14 @@ async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
             return Ok(Exit::Listen);
         }
     };
-    let shown = match Shown::new(&plan.tls, &listening) {
+    let shown = match Shown::new(&plan, &listening) {
         Ok(shown) => shown,
         Err(error) => {
             complain(error);
             return Ok(Exit::Usage);
         }
     };
-    let is_tls = shown.tls().is_some();
+    let is_tls = shown.is_some();
     // Not before all of them listen: whoever reads the first line may connect to any.
     announce(&listening, is_tls);
 
@@ -106,8 +106,8 @@ async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
         Site::new(Hosts::new(address, &plan.allow_host), is_tls, shown, stopped.clone())
     };
     let sites: Arc<[Site]> = places.into_iter().map(site).collect();
-    if let Some(tls) = shown.tls() {
-        server = server.tls(tls.clone());
+    if let Some(shown) = &shown {
+        server = server.tls(shown.tls.clone());
     }
     let (server, pages) = (set_up(server, &plan), sites.clone());
     let server = server.on_http(move |connection| answer(connection, pages.clone()));
@@ -117,7 +117,15 @@ async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
     loop {
         tokio::select! {
             () = interrupts.next() => break,
-            () = reloads.next() => shown.reload(),
+            () = reloads.next() => if let Some(shown) = &shown {
+                match shown.read_again(&plan) {
+                    Ok(tls) => {
+                        shown.tls.replace(&tls);
+                        tell("the certificate was read again");
+                    }
+                    Err(error) => complain(format_args!("the old certificate stays: {error}")),
+                }
+            },
             ended = &mut running => return ended?.map(|_| Exit::Clean),
         }
     }
@@ -198,6 +206,12 @@ fn set_up(mut server: Server, plan: &Serve) -> Server {
     }
     if let Some(most) = plan.max_connections_per_addr {
         server = server.max_connections_per_addr(most);
+    }
+    if let Some(proxies) = &plan.proxy_protocol {
+        server = server.proxy_protocol(proxies.clone());
+    }
+    if let Some((by, proxies)) = &plan.forwarded {
+        server = server.forwarded(*by, proxies.clone());
     }
     let tell_error = |error: &io::Error| complain(format_args!("cannot accept connections: {error}"));
     server.config(plan.config.clone()).drain(plan.drain.clone()).on_accept_error(tell_error)

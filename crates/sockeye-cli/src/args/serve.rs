@@ -1,18 +1,26 @@
 //! `sockeye serve`: what can be said, and what is to be done.
 
 mod limits;
+mod proxies;
 
 use std::path::PathBuf;
 
-use sockeye::{Config, Drain};
+use sockeye::{Config, Drain, ForwardedBy, Networks};
 
-use super::values::{Listen, address, host, listen, origin};
+use super::values::{Listen, address, host, listen, mode, origin};
 use limits::{Deadlines, Limits};
+use proxies::Proxies;
 
 /// What `serve` is to do.
 pub(crate) struct Serve {
     pub(crate) listen: Vec<Listen>,
+    /// The permissions of unix sockets.
+    pub(crate) unix_mode: Option<u32>,
     pub(crate) tls: Certificate,
+    /// Of whom clients have to show a certificate.
+    pub(crate) client_ca: Option<PathBuf>,
+    pub(crate) proxy_protocol: Option<Networks>,
+    pub(crate) forwarded: Option<(ForwardedBy, Networks)>,
     pub(crate) max_connections: Option<usize>,
     pub(crate) max_connections_per_addr: Option<usize>,
     /// How connections are closed in the end.
@@ -66,11 +74,16 @@ pub(super) struct Args {
     /// a unix socket; or inherited, for the sockets that systemd hands over.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9000", value_parser = listen)]
     listen: Vec<Listen>,
+    /// The permissions of unix sockets, such as 660
+    ///
+    /// If not given, what the umask leaves. They hold before anybody can connect.
+    #[arg(long, value_name = "OCTAL", value_parser = mode, hide_short_help = true)]
+    unix_mode: Option<u32>,
     /// Speaks TLS, with the certificates in there (PEM)
     ///
     /// The server's own is the first, and those that lead to a CA follow. SIGHUP
     /// reads both files again; connections that are there go on.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", requires = "tls_key", group = "tls")]
     tls_cert: Option<PathBuf>,
     /// The certificate's private key (PEM)
     ///
@@ -81,8 +94,11 @@ pub(super) struct Args {
     ///
     /// It is for localhost, the loopback addresses and those listened on; its
     /// SHA-256 is told. For trying only: nobody else stands behind it.
-    #[arg(long, conflicts_with = "tls_cert")]
+    #[arg(long, group = "tls")]
     tls_self_signed: bool,
+    /// Lets in only who shows a certificate of a CA in there (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls", hide_short_help = true)]
+    tls_client_ca: Option<PathBuf>,
     /// Refuses connections beyond so many at once
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
@@ -118,25 +134,42 @@ pub(super) struct Args {
     /// Does not accept compression (permessage-deflate)
     #[arg(long)]
     no_deflate: bool,
+    /// How hard to compress, from 1 (fast) to 9 (small)
+    ///
+    /// 0 sends all plain, but inflates what comes.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=9),
+        default_value = "3", conflicts_with = "no_deflate", hide_short_help = true)]
+    deflate_level: u8,
+    #[command(flatten)]
+    proxies: Proxies,
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
     deadlines: Deadlines,
 }
 
-impl From<Args> for Serve {
-    fn from(args: Args) -> Self {
+impl TryFrom<Args> for Serve {
+    type Error = String;
+
+    fn try_from(args: Args) -> Result<Self, String> {
         let tls = match (args.tls_cert, args.tls_key) {
             (Some(chain), Some(key)) => Certificate::Files { chain, key },
             _ if args.tls_self_signed => Certificate::SelfSigned,
             _ => Certificate::None,
         };
         let mut config = super::config(args.no_deflate);
+        if let Some(deflate) = &mut config.deflate {
+            deflate.level = args.deflate_level;
+        }
         args.limits.limit(&mut config);
         args.deadlines.limit(&mut config);
-        Self {
+        Ok(Self {
             listen: args.listen,
+            unix_mode: args.unix_mode,
             tls,
+            client_ca: args.tls_client_ca,
+            proxy_protocol: args.proxies.proxy_protocol()?,
+            forwarded: args.proxies.forwarded()?,
             max_connections: args.max_connections,
             max_connections_per_addr: args.limits.max_connections_per_addr,
             drain: args.deadlines.drain(),
@@ -146,6 +179,6 @@ impl From<Args> for Serve {
             metrics_token_file: args.metrics_token_file,
             log: args.log,
             config,
-        }
+        })
     }
 }

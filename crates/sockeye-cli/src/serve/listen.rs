@@ -45,7 +45,8 @@ pub(super) async fn listen(
             #[cfg(unix)]
             Listen::Unix(path) => {
                 let place = format!("unix:{}", path.display());
-                let listener = Listener::unix(path, None).map_err(|error| (place.clone(), error))?;
+                let listener =
+                    Listener::unix(path, plan.unix_mode).map_err(|error| (place.clone(), error))?;
                 listening.push(Listening { listener, address: None, place });
             }
             #[cfg(unix)]
