@@ -1,13 +1,15 @@
 //! The command line, in two steps: what was said, each value checked by itself ([`Cli`]), and from it what is to be done
 //! ([`Plan`]), which the verbs get and which cannot be wrong any more.
 
+mod config;
 mod connect;
 mod serve;
 mod values;
 mod way;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use sockeye::Config;
 
 use crate::exit;
@@ -22,13 +24,19 @@ pub(crate) enum Plan {
     Serve(Box<Serve>),
 }
 
-/// Reads the command line. Where that is wrong it says so and ends the program with code 2.
+/// Reads the command line, and the configuration file that it names. Where that is wrong it says so and ends the program with code 2.
 pub(crate) fn plan() -> Plan {
-    let plan = match Cli::parse().verb {
+    read(std::env::args_os()).unwrap_or_else(|wrong| wrong.exit())
+}
+
+fn read(line: impl Iterator<Item = OsString>) -> Result<Plan, clap::Error> {
+    let cli = Cli::command();
+    let matches = config::parse(&cli, &line.collect::<Vec<_>>())?;
+    let plan = match Cli::from_arg_matches(&matches)?.verb {
         Verb::Connect(args) => (*args).try_into().map(|plan| Plan::Connect(Box::new(plan))),
         Verb::Serve(args) => (*args).try_into().map(|plan| Plan::Serve(Box::new(plan))),
     };
-    plan.unwrap_or_else(|why: String| Cli::command().error(ErrorKind::ValueValidation, why).exit())
+    plan.map_err(|why: String| config::wrong(&cli, matches.subcommand_name().unwrap_or_default(), why))
 }
 
 /// Serves WebSockets and connects to them.

@@ -109,8 +109,12 @@ async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
     if let Some(shown) = &shown {
         server = server.tls(shown.tls.clone());
     }
-    let (server, pages) = (set_up(server, &plan), sites.clone());
-    let server = server.on_http(move |connection| answer(connection, pages.clone()));
+    let tell_error = |error: &io::Error| complain(format_args!("cannot accept connections: {error}"));
+    let pages = sites.clone();
+    let server = server
+        .settings(plan.settings.clone())
+        .on_accept_error(tell_error)
+        .on_http(move |connection| answer(connection, pages.clone()));
 
     let shutdown = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
     let mut running = tokio::spawn(server.run_until(shutdown, move |incoming| echo(incoming, sites.clone())));
@@ -168,7 +172,7 @@ fn serve_metrics(
     let is_loopback = address.is_some_and(|address| address.ip().is_loopback());
     let hosts = if is_loopback { &plan.allow_host[..] } else { &[] };
     let sites: Arc<[Site]> = Arc::new([Site::of_metrics(Hosts::new(address, hosts), metrics, stopped)]);
-    let server = Server::from_listener(listener).config(plan.config.clone());
+    let server = Server::from_listener(listener).config(plan.settings.config.clone());
     let server = server.on_http(move |connection| answer(connection, sites.clone()));
     server.run(|incoming| incoming.reject(StatusCode::NOT_FOUND, NOT_FOUND))
 }
@@ -194,27 +198,6 @@ fn token(file: &Path) -> io::Result<String> {
         ));
     }
     Ok(token)
-}
-
-/// Does with the server what was asked for.
-fn set_up(mut server: Server, plan: &Serve) -> Server {
-    for origin in &plan.allow_origin {
-        server = if origin == "*" { server.allow_any_origin() } else { server.allow_origin(origin) };
-    }
-    if let Some(most) = plan.max_connections {
-        server = server.max_connections(most);
-    }
-    if let Some(most) = plan.max_connections_per_addr {
-        server = server.max_connections_per_addr(most);
-    }
-    if let Some(proxies) = &plan.proxy_protocol {
-        server = server.proxy_protocol(proxies.clone());
-    }
-    if let Some((by, proxies)) = &plan.forwarded {
-        server = server.forwarded(*by, proxies.clone());
-    }
-    let tell_error = |error: &io::Error| complain(format_args!("cannot accept connections: {error}"));
-    server.config(plan.config.clone()).drain(plan.drain.clone()).on_accept_error(tell_error)
 }
 
 /// Answers one plain HTTP request. The connection is not kept alive: a further request on it might be an opening handshake,

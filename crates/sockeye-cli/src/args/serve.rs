@@ -5,7 +5,7 @@ mod proxies;
 
 use std::path::PathBuf;
 
-use sockeye::{Config, Drain, ForwardedBy, Networks};
+use sockeye::{Origins, Settings};
 
 use super::values::{Listen, address, host, listen, mode, origin};
 use limits::{Deadlines, Limits};
@@ -19,19 +19,12 @@ pub(crate) struct Serve {
     pub(crate) tls: Certificate,
     /// Of whom clients have to show a certificate.
     pub(crate) client_ca: Option<PathBuf>,
-    pub(crate) proxy_protocol: Option<Networks>,
-    pub(crate) forwarded: Option<(ForwardedBy, Networks)>,
-    pub(crate) max_connections: Option<usize>,
-    pub(crate) max_connections_per_addr: Option<usize>,
-    /// How connections are closed in the end.
-    pub(crate) drain: Drain,
-    pub(crate) allow_origin: Vec<String>,
     pub(crate) allow_host: Vec<String>,
     pub(crate) metrics_listen: Option<String>,
     pub(crate) metrics_token_file: Option<PathBuf>,
     pub(crate) log: Option<Log>,
-    /// Limits, deadlines and compression.
-    pub(crate) config: Config,
+    /// What the library goes by.
+    pub(crate) settings: Settings,
 }
 
 /// What is shown by TLS.
@@ -54,20 +47,39 @@ pub(crate) enum Log {
 }
 
 const EXAMPLES: &str = "\
-Serves a page to try it with at /, a WebSocket that echoes at /echo,
-/healthz and /readyz for probes, and /metrics. Ctrl-C closes every connection
-with 1001 (going away) and exits.
+Ctrl-C closes every connection with 1001 (going away) and exits.
 
   sockeye serve
+  sockeye serve --listen [::]:443 --tls-cert chain.pem --tls-key key.pem
+  sockeye serve --listen 127.0.0.1:0 --allow-origin http://localhost:5173";
+
+const LONG_EXAMPLES: &str = "\
+Serves a page to try it with at /, a WebSocket that echoes at /echo,
+/healthz and /readyz for probes, and /metrics.
+
+Ctrl-C and SIGTERM close every connection with 1001 (going away) and exit with 0;
+a second one exits at once with 130. Exit code 2 is a wrong option or file, 3 an
+address that cannot be listened on.
+
+  sockeye serve
+  sockeye serve --config serve.toml
   sockeye serve --listen 0.0.0.0:80 --allow-host ws.example.com
   sockeye serve --listen [::]:443 --tls-cert chain.pem --tls-key key.pem
+  sockeye serve --listen unix:/run/sockeye/ws --unix-mode 660 --proxy-protocol unix
   sockeye serve --listen 127.0.0.1:0 --allow-origin http://localhost:5173";
 
 /// Serves a WebSocket echo, and a page to try it with
 #[derive(clap::Args)]
 #[expect(clippy::doc_markdown, reason = "help texts are no Markdown")]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = LONG_EXAMPLES)]
 pub(super) struct Args {
+    /// Takes options from a TOML file too
+    ///
+    /// Its keys are the options here: arrays for those that are repeatable, true for
+    /// those without a value. Paths in it are relative to its directory. What is on the
+    /// command line wins, option by option. SIGHUP reads it again.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Where to listen
     ///
     /// Repeatable. An address and a port, of which 0 picks a free one; or unix:PATH,
@@ -104,7 +116,8 @@ pub(super) struct Args {
     max_connections: Option<usize>,
     /// Lets in pages of that origin too, or of any ('*')
     ///
-    /// Repeatable.
+    /// Repeatable. Such as https://app.example.com; https://*.example.com for all
+    /// below, and http://localhost:* for any port.
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     allow_origin: Vec<String>,
     /// Answers to that name too, or to any ('*')
@@ -157,28 +170,27 @@ impl TryFrom<Args> for Serve {
             _ if args.tls_self_signed => Certificate::SelfSigned,
             _ => Certificate::None,
         };
-        let mut config = super::config(args.no_deflate);
-        if let Some(deflate) = &mut config.deflate {
+        let mut settings = Settings::default();
+        settings.config = super::config(args.no_deflate);
+        if let Some(deflate) = &mut settings.config.deflate {
             deflate.level = args.deflate_level;
         }
-        args.limits.limit(&mut config);
-        args.deadlines.limit(&mut config);
+        let origins = args.allow_origin.iter().map(String::as_str);
+        settings.origins = Origins::new(origins).map_err(|error| error.to_string())?;
+        settings.max_connections = args.max_connections;
+        args.limits.set(&mut settings);
+        args.deadlines.set(&mut settings);
+        args.proxies.set(&mut settings)?;
         Ok(Self {
             listen: args.listen,
             unix_mode: args.unix_mode,
             tls,
             client_ca: args.tls_client_ca,
-            proxy_protocol: args.proxies.proxy_protocol()?,
-            forwarded: args.proxies.forwarded()?,
-            max_connections: args.max_connections,
-            max_connections_per_addr: args.limits.max_connections_per_addr,
-            drain: args.deadlines.drain(),
-            allow_origin: args.allow_origin,
             allow_host: args.allow_host,
             metrics_listen: args.metrics_listen,
             metrics_token_file: args.metrics_token_file,
             log: args.log,
-            config,
+            settings,
         })
     }
 }

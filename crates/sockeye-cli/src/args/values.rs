@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use sockeye::{CloseCode, ForwardedBy, HeaderName, HeaderValue, Networks, Proxy};
+use sockeye::{CloseCode, ForwardedBy, HeaderName, HeaderValue, Networks, Origins, Proxy};
 
 /// `Name: value` as curl has it; `Name;` gives a field without a value.
 pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -186,15 +186,9 @@ pub(super) fn address(text: &str) -> Result<String, String> {
     }
 }
 
-/// An origin as browsers write it; any other form would never match.
+/// A pattern of origins, checked; [`Origins`] are made of all together.
 pub(super) fn origin(text: &str) -> Result<String, String> {
-    let is_plain = |(scheme, host): (&str, &str)| {
-        !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', '@', ' '])
-    };
-    if text == "*" || text == "null" || text.split_once("://").is_some_and(is_plain) {
-        return Ok(text.into());
-    }
-    Err("it must be a scheme and a host, such as https://app.example.com, with nothing behind".into())
+    Origins::new([text]).map(|_| text.into()).map_err(|error| error.to_string())
 }
 
 /// A host as it is in `Host`, without a port.
@@ -239,7 +233,14 @@ mod tests {
         }
         check(
             origin,
-            &["*", "null", "https://app.example", "http://127.0.0.1:8000", "http://[::1]:1"],
+            &[
+                "*",
+                "null",
+                "https://app.example",
+                "http://127.0.0.1:8000",
+                "http://[::1]:1",
+                "https://*.example",
+            ],
             &["", "app.example", "https://app.example/", "https://", "://host"],
         );
         check(

@@ -1,6 +1,6 @@
 //! The proxies in front of `sockeye serve`.
 
-use sockeye::{ForwardedBy, Networks};
+use sockeye::{ForwardedBy, Networks, Settings};
 
 use crate::args::values::{forwarded_by, network};
 
@@ -28,12 +28,14 @@ pub(super) struct Proxies {
 }
 
 impl Proxies {
-    pub(super) fn proxy_protocol(&self) -> Result<Option<Networks>, String> {
-        if self.proxy_protocol.is_empty() { Ok(None) } else { networks(&self.proxy_protocol).map(Some) }
-    }
-
-    pub(super) fn forwarded(&self) -> Result<Option<(ForwardedBy, Networks)>, String> {
-        self.forwarded.map(|by| Ok((by, networks(&self.trusted_proxy)?))).transpose()
+    pub(super) fn set(&self, settings: &mut Settings) -> Result<(), String> {
+        if !self.proxy_protocol.is_empty() {
+            settings.proxy_protocol = Some(networks(&self.proxy_protocol)?);
+        }
+        if let Some(by) = self.forwarded {
+            settings.forwarded = Some((by, networks(&self.trusted_proxy)?));
+        }
+        Ok(())
     }
 }
 
