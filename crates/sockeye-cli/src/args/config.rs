@@ -52,7 +52,10 @@ pub(super) fn parse(cli: &Command, line: &[OsString]) -> Result<ArgMatches, Erro
         // Each is right by itself: some do not go together, or want others.
         ErrorKind::ArgumentConflict | ErrorKind::MissingRequiredArgument => {
             let guilty = entries.iter().filter(|guilty| with(&|entry| entry.key != guilty.key).is_ok());
-            let lines: String = guilty.map(|entry| format!(", line {}: {}", entry.line, entry.key)).collect();
+            let mut lines = String::new();
+            for Entry { line, key, .. } in guilty {
+                lines += &format!(", line {line}: {key}");
+            }
             fail(format!("{} ({}{lines})", reason(&error), path.display()))
         }
         _ => error,
@@ -143,7 +146,7 @@ fn argument(arg: &Arg, value: &DeValue<'_>, file: &Path) -> Result<Option<OsStri
     let directory = file.parent().unwrap_or(Path::new(""));
     match (arg.get_value_hint(), text.strip_prefix("unix:")) {
         (ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath, _) => {
-            argument.push(directory.join(text))
+            argument.push(directory.join(text));
         }
         (_, Some(path)) if arg.get_long() == Some("listen") && !path.is_empty() => {
             argument.push("unix:");
