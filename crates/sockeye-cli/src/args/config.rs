@@ -52,11 +52,8 @@ pub(super) fn parse(cli: &Command, line: &[OsString]) -> Result<ArgMatches, Erro
         // Each is right by itself: some do not go together, or want others.
         ErrorKind::ArgumentConflict | ErrorKind::MissingRequiredArgument => {
             let guilty = entries.iter().filter(|guilty| with(&|entry| entry.key != guilty.key).is_ok());
-            let mut lines = String::new();
-            for Entry { line, key, .. } in guilty {
-                lines += &format!(", line {line}: {key}");
-            }
-            fail(format!("{} ({}{lines})", reason(&error), path.display()))
+            let lines: Vec<_> = guilty.map(|entry| format!(", line {}: {}", entry.line, entry.key)).collect();
+            fail(format!("{} ({}{})", reason(&error), path.display(), lines.concat()))
         }
         _ => error,
     })
