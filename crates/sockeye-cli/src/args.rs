@@ -14,6 +14,7 @@ use sockeye::Config;
 
 use crate::exit;
 
+pub(crate) use config::Said;
 pub(crate) use connect::{Connect, Sending};
 pub(crate) use serve::{Certificate, Log, Serve};
 pub(crate) use values::Listen;
@@ -29,12 +30,23 @@ pub(crate) fn plan() -> Plan {
     read(std::env::args_os()).unwrap_or_else(|wrong| wrong.exit())
 }
 
+/// What `serve` is to do by the same command line and the configuration file as it is now, or what is wrong with that.
+pub(crate) fn serve_again() -> Result<Serve, String> {
+    match read(std::env::args_os()).map_err(|wrong| config::reason(&wrong))? {
+        Plan::Serve(plan) => Ok(*plan),
+        Plan::Connect(_) => Err("this is no server".into()),
+    }
+}
+
 fn read(line: impl Iterator<Item = OsString>) -> Result<Plan, clap::Error> {
     let cli = Cli::command();
     let matches = config::parse(&cli, &line.collect::<Vec<_>>())?;
     let plan = match Cli::from_arg_matches(&matches)?.verb {
         Verb::Connect(args) => (*args).try_into().map(|plan| Plan::Connect(Box::new(plan))),
-        Verb::Serve(args) => (*args).try_into().map(|plan| Plan::Serve(Box::new(plan))),
+        Verb::Serve(args) => {
+            let said = Said::new(&cli, &matches);
+            Serve::try_from(*args).map(|plan| Plan::Serve(Box::new(Serve { said, ..plan })))
+        }
     };
     plan.map_err(|why: String| config::wrong(&cli, matches.subcommand_name().unwrap_or_default(), why))
 }

@@ -3,6 +3,7 @@
 //! What is in the file becomes arguments, which go in front of those of the command line, but for the options that are given there. So
 //! there is one parser for both, and a new option is in the file as soon as it is on the command line.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::ops::Range;
@@ -154,6 +155,31 @@ fn argument(arg: &Arg, value: &DeValue<'_>, file: &Path) -> Result<Option<OsStri
     Ok(Some(argument))
 }
 
+/// What was said of each option of `serve`, on the command line, in the file or by default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said(BTreeMap<String, Vec<OsString>>);
+
+impl Said {
+    pub(super) fn new(cli: &Command, matches: &ArgMatches) -> Self {
+        let Some(matches) = matches.subcommand_matches(SERVE) else { return Self::default() };
+        let values = |arg: &Arg| {
+            let values = matches.get_raw(arg.get_id().as_str()).into_iter().flatten();
+            Some((arg.get_long()?.to_owned(), values.map(OsStr::to_owned).collect()))
+        };
+        let args = cli.find_subcommand(SERVE).into_iter().flat_map(Command::get_arguments);
+        Self(args.filter_map(values).collect())
+    }
+
+    /// The options of which something else is said there.
+    pub(crate) fn changed<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a str> {
+        other
+            .0
+            .iter()
+            .filter(|(name, values)| self.0.get(*name) != Some(values))
+            .map(|(name, _)| name.as_str())
+    }
+}
+
 /// An error in the arguments of a verb.
 pub(super) fn wrong(cli: &Command, verb: &str, why: String) -> Error {
     let mut cli = cli.clone();
@@ -233,6 +259,14 @@ mod tests {
                 let count = matches.indices_of(id).unwrap().len();
                 assert_eq!(count, if is_repeatable(arg) { 2 } else { 1 }, "{id}");
             }
+        }
+    }
+
+    #[test]
+    fn what_can_be_changed_while_it_runs_are_options() {
+        let cli = Cli::command();
+        for name in crate::serve::LIVE {
+            assert!(arg(&cli, name).is_ok(), "{name}");
         }
     }
 

@@ -7,12 +7,19 @@ use std::path::PathBuf;
 
 use sockeye::{Origins, Settings};
 
+use super::config::Said;
 use super::values::{Listen, address, host, listen, mode, origin};
 use limits::{Deadlines, Limits};
 use proxies::Proxies;
 
 /// What `serve` is to do.
 pub(crate) struct Serve {
+    /// The configuration file, which has been read.
+    pub(crate) config: Option<PathBuf>,
+    /// What was said of each option.
+    pub(crate) said: Said,
+    /// In how many threads of their own, if not in those of one runtime.
+    pub(crate) workers: Option<u16>,
     pub(crate) listen: Vec<Listen>,
     /// The permissions of unix sockets.
     pub(crate) unix_mode: Option<u32>,
@@ -28,6 +35,7 @@ pub(crate) struct Serve {
 }
 
 /// What is shown by TLS.
+#[derive(Clone)]
 pub(crate) enum Certificate {
     /// There is no TLS.
     None,
@@ -144,6 +152,15 @@ pub(super) struct Args {
     /// are told, of header fields nothing.
     #[arg(long, value_name = "text|json", hide_possible_values = true)]
     log: Option<Log>,
+    /// Serves in N threads that share no connections
+    ///
+    /// Each accepts connections of its own (SO_REUSEPORT), which stay with it. That
+    /// takes less time for each message, and suits many connections that are much
+    /// alike. Without it connections go to whichever thread has time, as many as there
+    /// are processors: better if a few of them do most of the work. A second server on
+    /// the same address is no error with this.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), hide_short_help = true)]
+    workers: Option<u16>,
     /// Does not accept compression (permessage-deflate)
     #[arg(long)]
     no_deflate: bool,
@@ -182,6 +199,9 @@ impl TryFrom<Args> for Serve {
         args.deadlines.set(&mut settings);
         args.proxies.set(&mut settings)?;
         Ok(Self {
+            config: args.config,
+            said: Said::default(),
+            workers: args.workers,
             listen: args.listen,
             unix_mode: args.unix_mode,
             tls,

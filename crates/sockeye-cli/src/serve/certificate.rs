@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use sockeye::ServerTls;
 
-use super::listen::Listening;
 use crate::args::{Certificate, Serve};
 use crate::tell;
 
@@ -19,12 +19,12 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    pub(super) fn new(plan: &Serve, listening: &[Listening]) -> Result<Option<Self>, String> {
+    pub(super) fn new(plan: &Serve, addresses: &[Option<SocketAddr>]) -> Result<Option<Self>, String> {
         let made = match plan.tls {
             Certificate::None => return Ok(None),
             Certificate::Files { .. } => None,
             Certificate::SelfSigned => {
-                let made = self_signed(listening);
+                let made = self_signed(addresses);
                 Some(made.map_err(|error| format!("no certificate can be made: {error}"))?)
             }
         };
@@ -55,9 +55,9 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// Makes a certificate for the loopback names and the addresses listened on, and tells its fingerprint.
-fn self_signed(listening: &[Listening]) -> Result<(String, String), Box<dyn std::error::Error>> {
+fn self_signed(addresses: &[Option<SocketAddr>]) -> Result<(String, String), Box<dyn std::error::Error>> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    for address in listening.iter().filter_map(|listening| listening.address) {
+    for address in addresses.iter().flatten() {
         let name = address.ip().to_string();
         if !address.ip().is_unspecified() && !names.contains(&name) {
             names.push(name);
