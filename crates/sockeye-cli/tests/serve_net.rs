@@ -5,65 +5,16 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use sockeye::{Client, Error, Tls, WebSocket};
 use support::*;
-
-/// A directory of a test's own, removed in the end.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("sockeye-cli-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Runs what is asynchronous, within the limit.
-fn within<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(LIMIT, work).await.expect("it ends in time") })
-}
-
-async fn echoes(ws: &mut WebSocket) {
-    ws.send("there?").await.unwrap();
-    assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("there?"));
-}
-
-/// Takes the next line on stderr; the rest is read by whoever comes next.
-fn line(stderr: &mut BufReader<impl Read>) -> String {
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    line
-}
-
-/// A certificate signed by itself, and its key, in PEM.
-fn certificate() -> (String, String) {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    (rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap().pem(), key.serialize_pem())
-}
 
 async fn secure(tls: Tls, serve: &Serve) -> Result<WebSocket, Error> {
     Client::new().proxy(None).tls(tls).connect(&format!("wss://{}/echo", serve.address())).await
@@ -88,37 +39,14 @@ fn a_certificate_is_made_and_its_fingerprint_told() {
 }
 
 #[test]
-fn a_hangup_reads_the_certificate_again() {
+fn files_that_cannot_be_used_are_told() {
     let directory = Directory::new();
     let (chain, key) = (directory.file("chain.pem"), directory.file("key.pem"));
-    let write = |(chain_pem, key_pem): &(String, String)| {
-        fs::write(&chain, chain_pem).unwrap();
-        fs::write(&key, key_pem).unwrap();
-    };
-    let (old, new) = (certificate(), certificate());
-    write(&old);
-    let mut serve = Serve::start(&["--tls-cert", &chain, "--tls-key", &key]);
-    let mut stderr = BufReader::new(serve.program.stderr());
-    let trusting = |pem: &str| Tls::default().only_ca_pem(pem.as_bytes()).unwrap();
-    within(async {
-        let mut before = secure(trusting(&old.0), &serve).await.unwrap();
-        write(&(new.0.clone(), old.1.clone()));
-        serve.program.signal(Signal::HUP);
-        let told = line(&mut stderr);
-        assert_eq!(told, "sockeye: the old certificate stays: the private key is not the certificate's\n");
-        assert!(secure(trusting(&old.0), &serve).await.is_ok());
-
-        write(&new);
-        serve.program.signal(Signal::HUP);
-        assert_eq!(line(&mut stderr), "the certificate was read again\n");
-        assert!(secure(trusting(&old.0), &serve).await.is_err());
-        assert!(secure(trusting(&new.0), &serve).await.is_ok());
-        echoes(&mut before).await;
-        assert!(before.close(1000, "").await.unwrap().clean);
-    });
-    drop(serve.stop());
-
-    let wrong = run(&["serve", "--tls-cert", &chain, "--tls-key", &directory.file("none")], "");
+    let (chain_pem, key_pem) = certificate();
+    fs::write(&chain, chain_pem).unwrap();
+    fs::write(&key, key_pem).unwrap();
+    let none = directory.file("none");
+    let wrong = run(&["serve", "--listen", "127.0.0.1:0", "--tls-cert", &chain, "--tls-key", &none], "");
     assert_eq!(wrong.code, Some(2));
     assert!(wrong.stderr.contains("cannot read") && wrong.stderr.contains("none"), "{}", wrong.stderr);
     for half in [["--tls-cert", &chain], ["--tls-key", &key]] {
