@@ -1,20 +1,18 @@
 //! `sockeye serve`: a WebSocket echo, and a page to try it with.
 
 mod certificate;
+mod cors;
+mod files;
 mod hosts;
+mod http;
 mod listen;
 mod metrics;
 mod site;
 
-use std::convert::Infallible;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use sockeye::{Drain, Error, HttpConnection, Incoming, Metrics, Server, StatusCode};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -26,15 +24,14 @@ use crate::signals::{Interrupts, Reloads};
 use crate::{complain, tell};
 
 use certificate::Shown;
+use cors::Cors;
+use files::Files;
 use hosts::Hosts;
 use listen::{Listening, listen};
 use metrics::Exposition;
 use site::{ECHO, NOT_FOUND, Site, WRONG_HOST};
 
 pub(crate) use hosts::host_of;
-
-/// How long a client may take for the head of a plain HTTP request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(plan: Serve) -> Exit {
     // Before there are other threads: it takes them out of the environment.
@@ -62,6 +59,13 @@ async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
         Ok(token) => token,
         Err(error) => {
             complain(format_args!("--metrics-token-file: {error}"));
+            return Ok(Exit::Other);
+        }
+    };
+    let files = match plan.root.as_deref().map(Files::new).transpose() {
+        Ok(files) => files,
+        Err(error) => {
+            complain(format_args!("--root: {error}"));
             return Ok(Exit::Other);
         }
     };
@@ -95,7 +99,8 @@ async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
         let is_local = address.is_none_or(|address| address.ip().is_loopback());
         let is_shown = plan.metrics_listen.is_none() && (is_local || metrics.wants_token());
         let shown = is_shown.then(|| metrics.clone());
-        Site::new(Hosts::new(*address, &plan.allow_host), is_tls, shown, stopped.clone())
+        let site = Site::new(Hosts::new(*address, &plan.allow_host), is_tls, shown, stopped.clone());
+        site.files(files.clone()).cors(Cors::new(&plan.allow_origin))
     };
     let sites: Arc<[Site]> = listening.iter().map(site).collect();
     let mut server = Server::from_listener(listening.remove(0).listener).metrics(counted);
@@ -155,7 +160,8 @@ fn serve_metrics(
     let _ = writeln!(io::stdout(), "metrics on http://{place}/metrics");
     let is_loopback = address.is_some_and(|address| address.ip().is_loopback());
     let hosts = if is_loopback { &plan.allow_host[..] } else { &[] };
-    let sites: Arc<[Site]> = Arc::new([Site::of_metrics(Hosts::new(address, hosts), metrics, stopped)]);
+    let site = Site::of_metrics(Hosts::new(address, hosts), metrics, stopped);
+    let sites: Arc<[Site]> = Arc::new([site.cors(Cors::new(&plan.allow_origin))]);
     let server = Server::from_listener(listener).config(plan.config.clone());
     let server = server.on_http(move |connection| answer(connection, sites.clone()));
     server.run(|incoming| incoming.reject(StatusCode::NOT_FOUND, NOT_FOUND))
@@ -198,23 +204,10 @@ fn set_up(mut server: Server, plan: &Serve) -> Server {
     server.config(plan.config.clone()).drain(drain).on_accept_error(tell_error)
 }
 
-/// Answers one plain HTTP request. The connection is not kept alive: a further request on it might be an opening handshake,
-/// and those are the library's to read.
+/// Answers one plain HTTP request.
 async fn answer(connection: HttpConnection, sites: Arc<[Site]>) {
     let site = &sites[connection.listener()];
-    let service = service_fn(|request| {
-        let response = site.respond(&request);
-        async { Ok::<_, Infallible>(response) }
-    });
-    // What goes wrong is the client's doing and tells us nothing.
-    let _ = http1::Builder::new()
-        .keep_alive(false)
-        // Whoever has ended its side, as `nc -N` does, still gets the answer.
-        .half_close(true)
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(connection), service)
-        .await;
+    http::serve_one(connection, |request| site.respond(request)).await;
 }
 
 /// Sends back what comes, message for message. What comes is read no faster than it can be sent back.

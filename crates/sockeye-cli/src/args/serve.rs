@@ -12,6 +12,8 @@ pub(crate) struct Serve {
     pub(crate) listen: Vec<Listen>,
     pub(crate) tls: Certificate,
     pub(crate) max_connections: Option<usize>,
+    /// Where files are served from.
+    pub(crate) root: Option<PathBuf>,
     /// Over how long connections are closed in the end.
     pub(crate) drain: Duration,
     pub(crate) allow_origin: Vec<String>,
@@ -80,8 +82,15 @@ pub(super) struct Args {
     /// SHA-256 is told. For trying only: nobody else stands behind it.
     #[arg(long, conflicts_with = "tls_cert")]
     tls_self_signed: bool,
+    /// Serves the files in that directory
+    ///
+    /// Its index.html is at / then, in place of the page; /echo, /healthz, /readyz and
+    /// /metrics stay. What is named .like-this is not shown, nor what links lead to
+    /// outside of it.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
     /// Refuses connections beyond so many at once
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     max_connections: Option<usize>,
     /// In the end closes connections over that time
     ///
@@ -90,7 +99,7 @@ pub(super) struct Args {
     drain: Option<Duration>,
     /// Lets in pages of that origin too, or of any ('*')
     ///
-    /// Repeatable.
+    /// Repeatable. They may open WebSockets, and read what else is served (CORS).
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     allow_origin: Vec<String>,
     /// Answers to that name too, or to any ('*')
@@ -132,6 +141,7 @@ impl From<Args> for Serve {
         Self {
             listen: args.listen,
             tls,
+            root: args.root,
             max_connections: args.max_connections,
             drain: args.drain.unwrap_or_default(),
             allow_origin: args.allow_origin,
