@@ -93,7 +93,7 @@ mod tests {
             tokio::time::advance(WRITE_TIMEOUT / 2).await;
         }
         let since = Instant::now();
-        serving.await.unwrap();
+        tokio::time::timeout(2 * WRITE_TIMEOUT, serving).await.expect("it ends").unwrap();
         assert!(since.elapsed() <= WRITE_TIMEOUT, "{:?}", since.elapsed());
         let taken = taken.load(Ordering::Relaxed);
         assert!((1..=3 * CHUNK).contains(&taken), "{taken} bytes were held");
