@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { deflateSync } from 'node:zlib';
@@ -358,6 +359,88 @@ for (const scheme of ['light', 'dark']) {
   });
 }
 
+check('the page says what was agreed on, in words, and how long the opening took', async (t) => {
+  const { page, complaints } = await t.open();
+  const fact = (id) => page.locator(`#${id}`).innerText();
+  assert.equal(await fact('address'), `ws://${t.server.host}/echo`);
+  assert.match(await fact('opening'), /^[\d.]+ ms$/);
+  assert.equal(await fact('protocol'), 'none');
+  assert.match(await fact('extensions'), /^permessage-deflate/);
+  assert.match(await fact('compression'), /^both ways: each message by itself \(no context takeover\), window of 32 KiB$/);
+  assert.equal(await fact('amount'), '0 B');
+  assert.equal(await fact('closed'), '–');
+  const words = (extensions) => page.evaluate((extensions) => compressionOf(extensions), extensions);
+  assert.equal(await words('permessage-deflate; server_max_window_bits=10; client_no_context_takeover'),
+    'sent: each message by itself (no context takeover), window of 32 KiB\nreceived: with earlier messages (context takeover), window of 1 KiB');
+  assert.equal(await words('x-other, permessage-deflate;client_max_window_bits="8"'),
+    'sent: with earlier messages (context takeover), window of 256 B\nreceived: with earlier messages (context takeover), window of 32 KiB');
+  assert.equal(await words('x-other'), 'none');
+  const plain = await t.start(SOCKEYE, ['serve', '--listen', '127.0.0.1:0', '--no-deflate']);
+  const other = await t.open({ server: plain });
+  assert.equal(await other.page.locator('#compression').innerText(), 'none');
+  assert.deepEqual(await complaints(), []);
+});
+
+check('the page says who has closed, and how', async (t) => {
+  const server = await t.start(SOCKEYE, ['serve', '--listen', '127.0.0.1:0']);
+  const { page } = await t.open({ server });
+  const closed = async () => { await state(page, 'CLOSED'); return page.locator('#closed').innerText(); };
+  await page.click('#close');
+  assert.equal(await closed(), 'this page\n1000 normal closure, no reason, clean');
+  assert.match(await page.innerText('#extensions'), /^permessage-deflate/, 'what was agreed on can still be read');
+  await page.click('#connect');
+  await state(page, 'OPEN');
+  assert.equal(await page.innerText('#closed'), '–');
+  server.child.kill('SIGKILL');
+  assert.match(await closed(), /^nobody: the connection was lost, or the browser gave it up\n1006 .*, not clean$/);
+  await page.click('#connect');
+  await rows(page, '[data-event="close"]', 3);
+  assert.match(await closed(), /^nobody: it did not open\n1006 /);
+  assert.equal(await page.innerText('#opening'), '–');
+  const last = await t.start(SOCKEYE, ['serve', '--listen', '127.0.0.1:0']);
+  const other = await t.open({ server: last });
+  last.child.kill('SIGINT');
+  await state(other.page, 'CLOSED');
+  assert.match(await other.page.innerText('#closed'), /^the server\n1001 going away, .*, clean$/);
+});
+
+check('a page of --root loads what is beside it and opens a WebSocket', async (t) => {
+  const root = await t.directory({
+    'index.html': '<!doctype html><title>mine</title><link rel="stylesheet" href="style.css"><script type="module" src="app.mjs"></script>',
+    'style.css': 'body { color: rgb(1, 2, 3) }',
+    'app.mjs': `const ws = new WebSocket(location.origin.replace('http', 'ws') + '/echo');
+      ws.onopen = () => ws.send('紅鮭'); ws.onmessage = ({ data }) => { document.title = data; ws.close(); };`,
+  });
+  const server = await t.start(SOCKEYE, ['serve', '--listen', '127.0.0.1:0', '--root', root]);
+  const { page, complaints } = await t.visit({ server });
+  await page.waitForFunction(() => document.title === '紅鮭', undefined, { timeout: WAIT });
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).color), 'rgb(1, 2, 3)');
+  // Asked for again it has not changed, which scripts see as the same 200.
+  const again = await page.evaluate(async () => { const answer = await fetch('style.css'); return [answer.status, await answer.text()]; });
+  assert.deepEqual(again, [200, 'body { color: rgb(1, 2, 3) }']);
+  assert.deepEqual((await complaints()).filter((text) => !/favicon/.test(text) && !/404/.test(text)), []);
+});
+
+check('a page of an origin that is let in reads probes, metrics with a token, and files; another reads nothing', async (t) => {
+  const root = await t.directory({ 'data.json': '{"fish": 1}', token: 'T0ken' });
+  const allowed = await t.elsewhere();
+  const flags = ['--allow-origin', new URL(allowed.url()).origin, '--metrics-token-file', join(root, 'token'), '--root', root];
+  const server = await t.start(SOCKEYE, ['serve', '--listen', '127.0.0.1:0', ...flags]);
+  const read = (page, path, options) => page.evaluate(async ([url, options]) => {
+    try { const answer = await fetch(url, options); return `${answer.status} ${(await answer.text()).slice(0, 11)}`; } catch (error) { return error.name; }
+  }, [`http://${server.host}${path}`, options]);
+  const bearer = { headers: { authorization: 'Bearer T0ken' } };
+  assert.equal(await read(allowed, '/healthz'), '200 ok\n');
+  assert.equal(await read(allowed, '/readyz'), '200 ok\n');
+  assert.equal(await read(allowed, '/data.json'), '200 {"fish": 1}');
+  assert.match(await read(allowed, '/metrics'), /^401 /);
+  assert.match(await read(allowed, '/metrics', bearer), /^200 # HELP/);
+  assert.equal(await read(allowed, '/healthz', { credentials: 'include' }), 'TypeError');
+  assert.equal(await read(allowed, '/healthz', { method: 'POST' }), '405 The method ');
+  const other = await t.elsewhere();
+  for (const [path, options] of [['/healthz'], ['/data.json'], ['/metrics', bearer]]) assert.equal(await read(other, path, options), 'TypeError', path);
+});
+
 // ---- What the cases share
 
 const within = (promise, what, limit = WAIT) => {
@@ -512,6 +595,13 @@ function tools(browser, server) {
       const started = await start(...command);
       undo.push(started.stop);
       return started;
+    },
+    // A directory with these files.
+    async directory(files) {
+      const path = await mkdtemp(join(tmpdir(), 'sockeye-browsers-'));
+      undo.push(() => rm(path, { recursive: true }));
+      for (const [name, content] of Object.entries(files)) await writeFile(join(path, name), content);
+      return path;
     },
     // The page of `sockeye serve`, in a browser profile of its own.
     async visit({ server: from = server, ...options } = {}) {

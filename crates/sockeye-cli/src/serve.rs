@@ -1,7 +1,10 @@
 //! `sockeye serve`: a WebSocket echo, and a page to try it with.
 
 mod certificate;
+mod cors;
+mod files;
 mod hosts;
+mod http;
 mod listen;
 mod live;
 mod metrics;
@@ -10,15 +13,10 @@ mod notify;
 mod process;
 mod site;
 
-use std::convert::Infallible;
 use std::future::pending;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use sockeye::{Drained, Error, HttpConnection, Incoming, Metrics, Server, StatusCode};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -37,9 +35,6 @@ use site::{ECHO, NOT_FOUND, Site, WRONG_HOST};
 pub(crate) use hosts::host_of;
 #[cfg(test)]
 pub(crate) use live::LIVE;
-
-/// How long a client may take for the head of a plain HTTP request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(plan: Serve) -> Exit {
     // Before there are other threads: it takes them out of the environment.
@@ -206,23 +201,10 @@ fn start_log(log: Option<Log>) {
     }
 }
 
-/// Answers one plain HTTP request. The connection is not kept alive: a further request on it might be an opening handshake,
-/// and those are the library's to read.
+/// Answers one plain HTTP request.
 async fn answer(connection: HttpConnection, sites: Arc<[Site]>) {
     let site = &sites[connection.listener()];
-    let service = service_fn(|request| {
-        let response = site.respond(&request);
-        async { Ok::<_, Infallible>(response) }
-    });
-    // What goes wrong is the client's doing and tells us nothing.
-    let _ = http1::Builder::new()
-        .keep_alive(false)
-        // Whoever has ended its side, as `nc -N` does, still gets the answer.
-        .half_close(true)
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(connection), service)
-        .await;
+    http::serve_one(connection, |request| site.respond(request)).await;
 }
 
 /// Sends back what comes, message for message. What comes is read no faster than it can be sent back.

@@ -26,6 +26,8 @@ pub(crate) struct Serve {
     pub(crate) tls: Certificate,
     /// Of whom clients have to show a certificate.
     pub(crate) client_ca: Option<PathBuf>,
+    /// Where files are served from.
+    pub(crate) root: Option<PathBuf>,
     pub(crate) allow_host: Vec<String>,
     pub(crate) metrics_listen: Option<String>,
     pub(crate) metrics_token_file: Option<PathBuf>,
@@ -119,13 +121,21 @@ pub(super) struct Args {
     /// Lets in only who shows a certificate of a CA in there (PEM)
     #[arg(long, value_name = "FILE", requires = "tls", hide_short_help = true)]
     tls_client_ca: Option<PathBuf>,
+    /// Serves the files in that directory
+    ///
+    /// Its index.html is at / then, in place of the page; /echo, /healthz, /readyz and
+    /// /metrics stay. What is named .like-this is not shown, nor what links lead to
+    /// outside of it.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
     /// Refuses connections beyond so many at once
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     max_connections: Option<usize>,
     /// Lets in pages of that origin too, or of any ('*')
     ///
     /// Repeatable. Such as https://app.example.com; https://*.example.com for all
-    /// below, and http://localhost:* for any port.
+    /// below, and http://localhost:* for any port. They may open WebSockets, and read
+    /// what else is served (CORS).
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     allow_origin: Vec<String>,
     /// Answers to that name too, or to any ('*')
@@ -206,6 +216,7 @@ impl TryFrom<Args> for Serve {
             unix_mode: args.unix_mode,
             tls,
             client_ca: args.tls_client_ca,
+            root: args.root,
             allow_host: args.allow_host,
             metrics_listen: args.metrics_listen,
             metrics_token_file: args.metrics_token_file,

@@ -8,13 +8,15 @@ use sockeye::{Control, Metrics, ServerTls};
 use tokio::sync::watch;
 
 use super::certificate::Shown;
+use super::cors::Cors;
+use super::files::Files;
 use super::hosts::Hosts;
 use super::metrics::{Exposition, token};
 use super::site::Site;
 use crate::args::{Certificate, Said, Serve, serve_again};
 
 /// The options that can be changed while the server runs; any other needs a restart.
-pub(crate) const LIVE: [&str; 22] = [
+pub(crate) const LIVE: [&str; 23] = [
     "allow-host",
     "allow-origin",
     "close-timeout",
@@ -33,6 +35,7 @@ pub(crate) const LIVE: [&str; 22] = [
     "ping-interval",
     "ping-timeout",
     "proxy-protocol",
+    "root",
     "tls-cert",
     "tls-client-ca",
     "tls-key",
@@ -138,17 +141,22 @@ impl Fixed {
         let token = token.map_err(|error| format!("--metrics-token-file: {error}"))?;
         let connections = self.control.connections();
         let metrics = Arc::new(Exposition::new(self.counted.clone(), connections, token.as_deref()));
+        let files = plan.root.as_deref().map(Files::new).transpose();
+        let files = files.map_err(|error| format!("--root: {error}"))?;
+        let cors = Cors::new(&plan.settings.origins);
         let is_tls = !matches!(plan.tls, Certificate::None);
         let is_loopback = |address: &SocketAddr| address.ip().is_loopback();
         let main = |address: &Option<SocketAddr>| {
             let is_local = address.as_ref().is_none_or(is_loopback);
             let is_shown = self.metrics.is_none() && (is_local || metrics.wants_token());
             let shown = is_shown.then(|| metrics.clone());
-            Site::new(Hosts::new(*address, &plan.allow_host), is_tls, shown, self.stopped.clone())
+            let site = Site::new(Hosts::new(*address, &plan.allow_host), is_tls, shown, self.stopped.clone());
+            site.files(files.clone()).cors(cors.clone())
         };
         let alone = |(address, _): &(Option<SocketAddr>, Control)| {
             let hosts = if address.as_ref().is_some_and(is_loopback) { &plan.allow_host[..] } else { &[] };
-            Site::of_metrics(Hosts::new(*address, hosts), metrics.clone(), self.stopped.clone())
+            let site = Site::of_metrics(Hosts::new(*address, hosts), metrics.clone(), self.stopped.clone());
+            site.cors(cors.clone())
         };
         Ok(Pages {
             main: self.addresses.iter().map(main).collect(),

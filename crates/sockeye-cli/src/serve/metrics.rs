@@ -144,7 +144,7 @@ fn memory(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
         buffered.encode_family(&[("direction", way)])?.encode_gauge(&bytes)?;
     }
     let help = "Memory for compression with context takeover";
-    page.gauge("deflate_context", help, Some(&Unit::Bytes), now.deflate_contexts)
+    page.gauge("deflate_context", help, Some(&Unit::Bytes), &now.deflate_contexts)
 }
 
 fn slow_consumers(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {

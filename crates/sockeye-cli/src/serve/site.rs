@@ -5,11 +5,13 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::watch;
 
+use super::cors::Cors;
+use super::files::{FileBody, Files};
 use super::hosts::Hosts;
 use super::metrics::{CONTENT_TYPE, Exposition};
 
@@ -27,10 +29,16 @@ Not found. There is:
   /metrics  what the server counts, where that is shown
 ";
 
+/// The same where there are files too, which may be for anybody.
+const NO_FILE: &str = "Not found.\n";
+
 /// What a request is told in the name of a host that the server does not answer to.
 pub(super) const WRONG_HOST: &str = "\
 This server does not answer to that host name (sockeye serve --allow-host HOST makes it).
 ";
+
+/// What is sent: something made up here, or a file.
+type Answer = Response<Either<Full<Bytes>, FileBody>>;
 
 const PAGE: &str = include_str!("../page/index.html");
 
@@ -39,6 +47,9 @@ pub(super) struct Site {
     hosts: Hosts,
     /// Whether the page and the echo are here.
     has_pages: bool,
+    /// The files of `--root`.
+    files: Option<Files>,
+    cors: Cors,
     /// What is shown of metrics here, if anything.
     metrics: Option<Arc<Exposition>>,
     /// Whether the server goes down.
@@ -58,13 +69,24 @@ impl Site {
         stopped: watch::Receiver<bool>,
     ) -> Self {
         let scheme = if tls { "wss" } else { "ws" };
-        Self { hosts, has_pages: true, metrics, stopped, scheme, policy: page_policy(PAGE) }
+        let (files, cors, policy) = (None, Cors::default(), page_policy(PAGE));
+        Self { hosts, has_pages: true, files, cors, metrics, stopped, scheme, policy }
     }
 
     /// With metrics and probes alone.
     pub(super) fn of_metrics(hosts: Hosts, metrics: Arc<Exposition>, stopped: watch::Receiver<bool>) -> Self {
-        let (metrics, policy) = (Some(metrics), String::new());
-        Self { hosts, has_pages: false, metrics, stopped, scheme: "ws", policy }
+        let (files, cors, metrics, policy) = (None, Cors::default(), Some(metrics), String::new());
+        Self { hosts, has_pages: false, files, cors, metrics, stopped, scheme: "ws", policy }
+    }
+
+    /// With those files too.
+    pub(super) fn files(self, files: Option<Files>) -> Self {
+        Self { files, ..self }
+    }
+
+    /// Readable by pages of those origins too.
+    pub(super) fn cors(self, cors: Cors) -> Self {
+        Self { cors, ..self }
     }
 
     /// Whether the server answers to the authority that was asked for.
@@ -72,8 +94,8 @@ impl Site {
         self.hosts.allow(authority)
     }
 
-    pub(super) fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let host = match asked_host(request) {
+    pub(super) async fn respond(&self, request: Request<()>) -> Answer {
+        let host = match asked_host(&request) {
             Ok(host) => host,
             Err(wrong) => return text(StatusCode::BAD_REQUEST, wrong.into()),
         };
@@ -81,25 +103,51 @@ impl Site {
         if host.is_some_and(|host| !self.answers_to(host)) {
             return text(StatusCode::MISDIRECTED_REQUEST, WRONG_HOST.into());
         }
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        match request.uri().path() {
-            "/" | ECHO if !self.has_pages => text(StatusCode::NOT_FOUND, NOT_FOUND.into()),
-            "/" | ECHO | "/healthz" | "/readyz" | "/metrics" if !is_read => {
-                let body = format!("The method {} is not for this.\n", request.method());
-                with(text(StatusCode::METHOD_NOT_ALLOWED, body), header::ALLOW, "GET, HEAD")
-            }
-            "/" => self.page(host),
+        let mut answer = if self.cors.is_preflight(&request) {
+            let mut answer = Response::new(Either::Left(Full::default()));
+            (*answer.status_mut(), *answer.headers_mut()) = Cors::preflight();
+            answer
+        } else {
+            self.answer(&request, host).await
+        };
+        self.cors.share(request.headers(), answer.headers_mut());
+        answer
+    }
+
+    async fn answer(&self, request: &Request<()>, host: Option<&str>) -> Answer {
+        let path = request.uri().path();
+        if !self.has_pages && matches!(path, "/" | ECHO) {
+            return text(StatusCode::NOT_FOUND, NOT_FOUND.into());
+        }
+        let is_ours = matches!(path, "/" | ECHO | "/healthz" | "/readyz" | "/metrics");
+        if (is_ours || self.files.is_some()) && !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let body = format!("The method {} is not for this.\n", request.method());
+            return with(text(StatusCode::METHOD_NOT_ALLOWED, body), header::ALLOW, "GET, HEAD");
+        }
+        match path {
             ECHO => how_to_connect(self.scheme, host.unwrap_or("HOST")),
             "/readyz" if *self.stopped.borrow() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "The server is going down.\n".into())
             }
             "/healthz" | "/readyz" => text(StatusCode::OK, "ok\n".into()),
             "/metrics" => self.metrics(request.headers()),
-            _ => text(StatusCode::NOT_FOUND, NOT_FOUND.into()),
+            _ => match (self.file(request).await, path) {
+                (Some(file), _) => file,
+                (None, "/") => self.page(host),
+                (None, _) if self.files.is_some() => text(StatusCode::NOT_FOUND, NO_FILE.into()),
+                (None, _) => text(StatusCode::NOT_FOUND, NOT_FOUND.into()),
+            },
         }
     }
 
-    fn metrics(&self, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    async fn file(&self, request: &Request<()>) -> Option<Answer> {
+        let file = self.files.as_ref()?.respond(request.method(), request.uri(), request.headers()).await?;
+        // Why is the server's own business.
+        let failed = |_| text(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read.\n".into());
+        Some(file.map_or_else(failed, |file| file.map(Either::Right)))
+    }
+
+    fn metrics(&self, headers: &HeaderMap) -> Answer {
         let Some(metrics) = &self.metrics else { return text(StatusCode::NOT_FOUND, NOT_FOUND.into()) };
         let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         if metrics.allow(authorization) {
@@ -111,7 +159,7 @@ impl Site {
         with(response, header::WWW_AUTHENTICATE, "Bearer")
     }
 
-    fn page(&self, host: Option<&str>) -> Response<Full<Bytes>> {
+    fn page(&self, host: Option<&str>) -> Answer {
         // 'self' covers WebSockets in today's browsers; older ones need them named.
         let sockets = host.map(|host| format!(" ws://{host} wss://{host}")).unwrap_or_default();
         let policy = format!("{}; connect-src 'self'{sockets}", self.policy);
@@ -140,7 +188,7 @@ fn asked_host<B>(request: &Request<B>) -> Result<Option<&str>, &'static str> {
     Ok(request.uri().authority().map(hyper::http::uri::Authority::as_str).or(host))
 }
 
-fn how_to_connect(scheme: &str, host: &str) -> Response<Full<Bytes>> {
+fn how_to_connect(scheme: &str, host: &str) -> Answer {
     let body = format!(
         "\
 This is a WebSocket: what is sent to it comes back. To connect to it,
@@ -160,12 +208,12 @@ in JavaScript:      const ws = new WebSocket(\"{scheme}://{host}{ECHO}\");
     with(response, header::CONNECTION, "Upgrade, close")
 }
 
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+fn text(status: StatusCode, body: String) -> Answer {
     respond(status, "text/plain; charset=utf-8", body.into())
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
+    let mut response = Response::new(Either::Left(Full::new(body)));
     *response.status_mut() = status;
     *response.headers_mut() = HeaderMap::from_iter([
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
@@ -176,11 +224,7 @@ fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Respo
     response
 }
 
-fn with(
-    mut response: Response<Full<Bytes>>,
-    name: header::HeaderName,
-    value: &'static str,
-) -> Response<Full<Bytes>> {
+fn with(mut response: Answer, name: header::HeaderName, value: &'static str) -> Answer {
     response.headers_mut().insert(name, HeaderValue::from_static(value));
     response
 }

@@ -98,7 +98,8 @@ impl Group {
                 }
             }
         };
-        let usual = drain.over.saturating_add(Config::default().close_timeout.unwrap_or_default() + LAST_WORDS);
+        let usual =
+            drain.over.saturating_add(Config::default().close_timeout.unwrap_or_default() + LAST_WORDS);
         if timeout(drain.deadline.unwrap_or(usual), ending).await.is_err() {
             registry.abort();
             registry.abort_tasks().await;
