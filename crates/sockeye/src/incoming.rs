@@ -52,9 +52,15 @@ pub(crate) const UNAVAILABLE: &[u8] =
 pub(crate) struct Policy {
     pub(crate) config: Arc<Config>,
     pub(crate) origins: Arc<Origins>,
-    pub(crate) proxies: Arc<OwnProxies>,
-    pub(crate) most: Most,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) metrics: Option<Metrics>,
+}
+
+/// What is looked at before there is a request.
+#[derive(Default)]
+pub(crate) struct Admission {
+    pub(crate) proxies: OwnProxies,
+    pub(crate) most: Most,
 }
 
 impl Policy {
@@ -97,9 +103,9 @@ impl Wanted {
                 return Err(refuse(&mut transport, &policy.config, error).await);
             }
         };
-        peer.client = policy.proxies.client(peer.client.or(peer.addr), head.headers());
+        peer.client = policy.admission.proxies.client(peer.client.or(peer.addr), head.headers());
         if let (Some(client), Some(member)) = (peer.client, &member)
-            && !member.is_allowed(client.ip(), policy.most.of_addr)
+            && !member.is_allowed(client.ip(), policy.admission.most.of_addr)
         {
             policy.refused(Refused::Limit, &peer);
             finish(&mut transport, UNAVAILABLE, &policy.config).await;

@@ -14,7 +14,7 @@ use super::{Control, HttpHandler, Server};
 use crate::client_addr::read_proxy_header;
 use crate::drain::{Drained, Left, Member, Registry};
 use crate::error::Error;
-use crate::incoming::{Incoming, Policy, UNAVAILABLE, Wanted};
+use crate::incoming::{Admission, Incoming, Policy, UNAVAILABLE, Wanted};
 use crate::limits::OpeningPermit;
 use crate::listener::Listeners;
 use crate::metrics::{Metrics, Refused};
@@ -89,8 +89,9 @@ where
         };
         let policy = control.policy();
         // Behind a proxy the client's is not known yet.
-        let client = peer.addr.filter(|_| !policy.proxies.hold(peer.addr)).map(|addr| addr.ip());
-        let Some((permit, opening)) = control.limits().enter(client, policy.most) else {
+        let Admission { proxies, most } = &*policy.admission;
+        let client = peer.addr.filter(|_| !proxies.hold(peer.addr)).map(|addr| addr.ip());
+        let Some((permit, opening)) = control.limits().enter(client, *most) else {
             policy.refused(Refused::Limit, &peer);
             turn_away(&transport, tls.is_some());
             continue;
@@ -199,7 +200,7 @@ async fn open(
     http: Option<Arc<HttpHandler>>,
 ) -> Option<Incoming> {
     let mut opening = Opening::new(&policy.config);
-    if policy.proxies.speak_first(peer.addr) {
+    if policy.admission.proxies.speak_first(peer.addr) {
         let reading = read_proxy_header(&mut transport);
         let client = tokio::select! {
             biased;

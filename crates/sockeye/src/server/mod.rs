@@ -282,7 +282,7 @@ impl Server {
         })
     }
 
-    /// Accepts connections for ever; each opening handshake is given to `handler`, in the connection's task.
+    /// Accepts connections until [`Control::shut_down`] is called; each opening handshake is given to `handler`, in the connection's task.
     ///
     /// A connection's end, by an error too, is its handler's to tell; here errors only end the connection.
     pub async fn run<H, F>(self, handler: H) -> io::Result<()>

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::client_addr::{ForwardedBy, Networks, OwnProxies};
 use crate::drain::Drain;
-use crate::incoming::Policy;
+use crate::incoming::{Admission, Policy};
 use crate::limits::{Connections, Limits, Most};
 use crate::metrics::Metrics;
 use crate::origin::Origins;
@@ -75,7 +75,8 @@ struct InForce {
 
 impl InForce {
     fn settings(&self) -> Settings {
-        let Policy { config, origins, proxies, most, metrics: _ } = &self.policy;
+        let Policy { config, origins, admission, metrics: _ } = &self.policy;
+        let Admission { proxies, most } = &**admission;
         Settings {
             config: Config::clone(config),
             origins: Origins::clone(origins),
@@ -99,10 +100,11 @@ impl InForce {
             max_connections_per_addr,
             drain,
         } = settings;
-        let proxies = Arc::new(OwnProxies { proxy_protocol, forwarded });
+        let proxies = OwnProxies { proxy_protocol, forwarded };
         let (config, origins, metrics) = (Arc::new(config), Arc::new(origins), self.policy.metrics.take());
         let most = Most { of_all: max_connections, opening: max_opening, of_addr: max_connections_per_addr };
-        *self = Self { policy: Policy { config, origins, proxies, most, metrics }, drain };
+        let admission = Arc::new(Admission { proxies, most });
+        *self = Self { policy: Policy { config, origins, admission, metrics }, drain };
     }
 }
 
