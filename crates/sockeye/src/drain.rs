@@ -318,6 +318,12 @@ impl Member {
         members.places[self.place].state = if self.registry.is_running() { State::Open } else { State::Told };
     }
 
+    /// Whether it may be time to close.
+    #[inline]
+    pub(crate) fn is_going_down(&self) -> bool {
+        !self.registry.is_running()
+    }
+
     /// With what to close, once it is time; before, the task is woken when it is.
     pub(crate) fn wants_close(&mut self, cx: &Context<'_>) -> Option<CloseFrame> {
         self.leave_waker(cx);
