@@ -130,9 +130,11 @@ impl Counters {
     #[cold]
     fn received(&mut self, event: &Event, buffers: &Buffers, connection: &Connection) {
         // What else was read with it waits for as long as the user's code likes; behind the last of it nothing does.
-        if std::mem::take(&mut self.read) || (buffers.input.is_empty() && self.held[0] > 0) {
+        let is_last = buffers.input.is_empty();
+        if if is_last { self.held[0] > 0 } else { self.read } {
             self.tell_held(held(Some(buffers), connection));
         }
+        self.read = false;
         self.counted = true;
         match event {
             Event::Message(message) => self.received.message(message.is_text(), true, message.len()),
@@ -174,7 +176,6 @@ impl Drop for Meter {
 }
 
 /// How many bytes of memory a connection holds.
-#[cold]
 fn held(buffers: Option<&Buffers>, connection: &Connection) -> Held {
     let (input, output) = buffers.map(Buffers::held).unwrap_or_default();
     [input + connection.held(), output, connection.held_contexts()].map(|bytes| bytes as u64)

@@ -246,7 +246,7 @@ impl Server {
         if !drain.code.may_be_sent() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a code that may not be sent"));
         }
-        let (registry, mut left) = Registry::new(drain.code);
+        let (registry, mut left) = Registry::new();
         let handler = Arc::new(handler);
         // What handlers have, and what they have left.
         let (mut connections, mut finishing) = (JoinSet::new(), JoinSet::new());
@@ -311,7 +311,7 @@ impl Server {
         let metrics = policy.metrics.as_ref();
         metrics.into_iter().for_each(Metrics::draining);
         let ending = async {
-            let mut closing = pin!(registry.close(drain.over));
+            let mut closing = pin!(registry.close(drain.code, drain.over));
             let mut all_told = false;
             while !(all_told && connections.is_empty() && finishing.is_empty() && registry.is_empty()) {
                 tokio::select! {

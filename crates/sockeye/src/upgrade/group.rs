@@ -76,7 +76,7 @@ impl Group {
     /// other tasks, those of [`accept`](super::WebSocketUpgrade::accept) above all, count as cut off then and are left alone: they end with their tasks, or when somebody polls them after
     /// [`Config::close_timeout`].
     ///
-    /// Dropped before it is ready, it leaves those open that were not told yet; called again, it goes on, with the code that was given first.
+    /// Dropped before it is ready, it leaves those open that were not told yet; called again, it goes on, with the code that is given then.
     ///
     /// # Errors
     ///
@@ -86,11 +86,10 @@ impl Group {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a code that may not be sent"));
         }
         let Self { registry, metrics } = self;
-        registry.set_code(drain.code);
         let mut draining = metrics.as_ref().map(|metrics| Draining::new(metrics, registry));
         let mut count = || draining.iter_mut().for_each(|draining| draining.count(registry));
         let ending = async {
-            let mut closing = pin!(registry.close(drain.over));
+            let mut closing = pin!(registry.close(drain.code, drain.over));
             let mut all_told = false;
             while !(all_told && registry.is_empty()) {
                 tokio::select! {
@@ -99,7 +98,8 @@ impl Group {
                 }
             }
         };
-        let usual = drain.over + Config::default().close_timeout.unwrap_or_default() + LAST_WORDS;
+        let closing = Config::default().close_timeout.unwrap_or_default();
+        let usual = drain.over.saturating_add(closing + LAST_WORDS);
         if timeout(drain.deadline.unwrap_or(usual), ending).await.is_err() {
             registry.abort();
             registry.abort_tasks().await;
