@@ -9,6 +9,8 @@ import select
 import subprocess
 import sys
 
+from . import cases
+
 BENCH = pathlib.Path(__file__).resolve().parent.parent
 # Nothing runs longer than this; under valgrind, everything is some fifty times slower.
 LONGEST = 60
@@ -45,23 +47,30 @@ class House:
         self.binaries = self._build(BENCH / "target", [*servers, "loader", "chart"])
         self.counting = None
         if allocations:
-            target = BENCH / "target" / "count-allocations"
-            self.counting = self._build(target, servers, "--features", "count-allocations")
+            self.counting = self._build(BENCH / "target" / "count-allocations", servers, "count-allocations")
         self.server_cores, self.loader_core, self.two_cores = cores()
 
     def _build(self, target, binaries, *features):
-        wanted = [word for name in binaries for word in ("--bin", name)]
-        command = ["cargo", "build", "--release", "--target-dir", str(target), *wanted, *features]
-        if subprocess.run(command, cwd=BENCH, check=False).returncode != 0:
-            raise Failed(f"{' '.join(command)} failed")
-        return target / "release"
+        """Builds binaries, those with features of their own apart; gives where each is."""
+        groups = {}
+        for name in binaries:
+            groups.setdefault((*features, *cases.FEATURES.get(name, [])), []).append(name)
+        places = {}
+        for wanted, names in groups.items():
+            apart = target.joinpath(*wanted[len(features) :])
+            flags = [word for name in names for word in ("--bin", name)]
+            command = ["cargo", "build", "--release", "--target-dir", str(apart), *flags, "--features", ",".join(wanted)]
+            if subprocess.run(command, cwd=BENCH, check=False).returncode != 0:
+                raise Failed(f"{' '.join(command)} failed")
+            places.update({name: apart / "release" / name for name in names})
+        return places
 
     @contextlib.contextmanager
     def server(self, name, arguments=(), wrapper=(), binaries=None):
         """Starts a server; gives its process and its port. Leaving ends it; `end` within does so earlier, and gives its output."""
         on = self.two_cores if name == "sockeye-mt" else self.server_cores
         process = subprocess.Popen(
-            [*wrapper, str((binaries or self.binaries) / name), *arguments],
+            [*wrapper, str((binaries or self.binaries)[name]), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -83,7 +92,7 @@ class House:
 
     def load(self, command, port, arguments, timeout=LONGEST):
         """Runs the loader; gives what it found."""
-        call = [self.binaries / "loader", command, str(port), "--core", str(self.loader_core), *arguments]
+        call = [self.binaries["loader"], command, str(port), "--core", str(self.loader_core), *arguments]
         try:
             done = subprocess.run(call, capture_output=True, text=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired as error:

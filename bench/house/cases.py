@@ -5,6 +5,8 @@ import collections
 SERVERS = [
     "floor",
     "sockeye",
+    "sockeye-metrics",
+    "sockeye-tracing",
     "sockeye-mt",
     "sockeye-axum",
     "tungstenite",
@@ -50,9 +52,18 @@ DEFLATE_SERVERS = ["floor", "sockeye", "yawc", "sockudo-ws"]
 WIRE_TOLERANCE = 1.02
 
 
+# The same server with somebody who watches, against `sockeye`, and where that is measured.
+WATCHED = ["sockeye-metrics", "sockeye-tracing"]
+WATCHED_CASES = ["c64-i1-20B", "c64-i16-20B", "c16-i16-1KiB", HANDSHAKES, IDLE]
+# What is built with features that no other server shall have.
+FEATURES = {"sockeye-tracing": ["tracing"]}
+
+
 def servers_of(case, servers):
     """Those of `servers` that take part in a case."""
-    return [name for name in servers if case not in DEFLATE or name in DEFLATE_SERVERS]
+    if case in DEFLATE:
+        return [name for name in servers if name in DEFLATE_SERVERS]
+    return [name for name in servers if name not in WATCHED or case in WATCHED_CASES]
 
 
 def check_wire(case, lengths):
@@ -92,4 +103,4 @@ AIMS = {
     "c16-i16-1KiB-text": 1.10,
 }
 AIM_IDLE_BYTES = 1280
-OURS = ("floor", "sockeye", "sockeye-mt", "sockeye-axum")
+OURS = ("floor", "sockeye", *WATCHED, "sockeye-mt", "sockeye-axum")

@@ -45,6 +45,8 @@ def one_case(case, by_server):
         out[name]["ratio_to_floor"] = ratios(figures[name], figures["floor"])
         if "sockeye" in figures and name != "sockeye":
             out[name]["sockeye_ratio_to_this"] = ratios(figures["sockeye"], figures[name])
+            if name in cases.WATCHED:
+                out[name]["ratio_to_sockeye"] = ratios(figures[name], figures["sockeye"])
         out[name].update(result["counts"])
     return out
 
@@ -120,6 +122,7 @@ def markdown(document):
     rows = [
         [name, *(of_server(case, name, lambda of: with_spread(of["ratio_to_floor"])) for case in timed.values())]
         for name in document["servers"]
+        if name not in cases.WATCHED
     ]
     if timed:
         parts.append(
@@ -130,6 +133,9 @@ def markdown(document):
         peers = [name for name in document["servers"] if name not in cases.OURS]
         rows = [[name, *(of_server(case, name, against) for case in found.values())] for name in peers]
         parts.append("## sockeye as a ratio to each peer\n\nLosses in bold.\n\n" + table(["", *found], rows))
+        watched = {name: case for name, case in found.items() if name in cases.WATCHED_CASES}
+        if watched and any(name in cases.WATCHED for name in document["servers"]):
+            parts.append(watched_table(watched))
     compressed = {name: case for name, case in found.items() if name in cases.DEFLATE}
     if compressed:
         parts.append(wire_table(compressed))
@@ -140,6 +146,21 @@ def markdown(document):
 def of_server(case, name, text):
     """What `text` makes of a server's figures, if it takes part in the case."""
     return text(case["servers"][name]) if name in case["servers"] else "–"
+
+
+def watched_table(found):
+    rows = [
+        [name, *(of_server(case, name, lambda of: with_spread(of["ratio_to_sockeye"])) for case in found.values())]
+        for name in cases.WATCHED
+    ]
+    counted = [(name, case) for name, case in found.items() if "instructions_per_message" in case["servers"]["sockeye"]]
+    for name in ["sockeye", *cases.WATCHED] if counted else []:
+        of_case = {case: of_server(of, name, lambda of: number(of["instructions_per_message"])) for case, of in counted}
+        rows.append([f"{name}, instructions/message", *(of_case.get(case, "–") for case in found)])
+    return (
+        "## What it costs to be watched\n\nRatios to `sockeye` within each round, of the figure of the case (memory in `idle`): with metrics on, and with metrics and a subscriber "
+        "that keeps the spans and writes nothing.\n\n" + table(["", *found], rows)
+    )
 
 
 def wire_table(found):
@@ -230,6 +251,6 @@ def write(house, document, name):
     (results / f"{name}.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     text = markdown(document)
     (results / f"{name}.md").write_text(text, encoding="utf-8")
-    chart = [house.binaries / "chart", results / f"{name}.json", results / f"{name}.svg"]
+    chart = [house.binaries["chart"], results / f"{name}.json", results / f"{name}.svg"]
     subprocess.run(chart, check=True, timeout=build.LONGEST)
     return text

@@ -51,5 +51,17 @@ class Wire(unittest.TestCase):
         self.assertIn("| sockudo-ws | – |", text)
 
 
+class Watched(unittest.TestCase):
+    def test_is_compared_with_the_same_server_unwatched(self):
+        figures = results(floor=[10, 10], sockeye=[11, 20], **{"sockeye-metrics": [22, 30]})
+        text = report.watched_table({"c64-i1-20B": {"servers": report.one_case("c64-i1-20B", figures)}})
+        self.assertIn("| sockeye-metrics | 1.75 (1.50–2.00) |", text)
+        self.assertIn("| sockeye-tracing | – |", text)
+
+    def test_takes_part_where_it_is_to_be_seen(self):
+        self.assertEqual(cases.servers_of("c4-i1-1MiB", cases.WATCHED), [])
+        self.assertEqual(cases.servers_of("c64-i1-20B", cases.WATCHED), cases.WATCHED)
+
+
 if __name__ == "__main__":
     unittest.main()

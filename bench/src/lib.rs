@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
 pub mod http;
+pub mod ours;
 
 #[cfg(feature = "count-allocations")]
 #[global_allocator]

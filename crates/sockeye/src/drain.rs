@@ -1,23 +1,25 @@
 //! Closing every connection of a server, at a pace, and each to its end.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::iter::Sum;
 use std::net::IpAddr;
 use std::ops::Add;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use sockeye_proto::{CloseCode, CloseFrame, random_masking_key};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::driver::Driver;
 use crate::limits::Permit;
+
+mod tasks;
+
+use tasks::Tasks;
 
 /// How a server goes down: by default it closes all connections at once, with 1001.
 ///
@@ -101,11 +103,10 @@ impl Left {
 }
 
 /// The connections of one server, or of one [`Group`](crate::Group), and which are to be closed.
-#[derive(Default)]
 pub(crate) struct Registry {
     phase: AtomicU8,
-    /// Known when it goes down, at the latest.
-    code: OnceLock<CloseCode>,
+    /// With which they are closed.
+    code: AtomicU16,
     members: Mutex<Members>,
     /// Told of each that goes while the server goes down.
     gone: Notify,
@@ -117,9 +118,8 @@ pub(crate) struct Registry {
 struct Members {
     places: Vec<Place>,
     free: Vec<usize>,
-    /// Tasks of the registry's own, with the number of the last.
-    tasks: HashMap<u64, Option<AbortHandle>>,
-    last: u64,
+    /// Those of the registry's own.
+    tasks: Tasks,
     drained: Drained,
 }
 
@@ -142,6 +142,14 @@ enum State {
     Clean,
 }
 
+impl Default for Registry {
+    fn default() -> Self {
+        let phase = AtomicU8::new(RUNNING);
+        let code = AtomicU16::new(CloseCode::GOING_AWAY.into());
+        Self { phase, code, members: Mutex::default(), gone: Notify::new(), left: None }
+    }
+}
+
 impl Registry {
     /// No connections yet; and what will be left of those that are dropped while they close, to be finished.
     pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Left>) {
@@ -150,57 +158,11 @@ impl Registry {
         (Arc::new(registry), to_finish)
     }
 
-    /// Runs something that is waited for, and ended by [`abort_tasks`](Self::abort_tasks).
-    pub(crate) fn spawn(self: &Arc<Self>, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
-        let number = {
-            let mut members = self.members();
-            members.last += 1;
-            let number = members.last;
-            members.tasks.insert(number, None);
-            number
-        };
-        let task = Task { registry: self.clone(), number };
-        let spawned = runtime.spawn(async move {
-            let _task = task;
-            work.await;
-        });
-        // Unless it has ended already.
-        if let Some(handle) = self.members().tasks.get_mut(&number) {
-            *handle = Some(spawned.abort_handle());
-        }
-    }
-
-    /// Ends the tasks that it has [spawned](Self::spawn), and waits until they have ended.
-    #[cfg(feature = "hyper")]
-    pub(crate) async fn abort_tasks(&self) {
-        let mut aborted: Vec<_> = {
-            let members = self.members();
-            let tasks = members.tasks.iter();
-            tasks.filter_map(|(number, task)| Some((*number, task.clone()?))).collect()
-        };
-        for (_, task) in &aborted {
-            task.abort();
-        }
-        loop {
-            aborted.retain(|(number, _)| self.members().tasks.contains_key(number));
-            if aborted.is_empty() {
-                return;
-            }
-            self.gone().await;
-        }
-    }
-
-    /// Wakes whoever else waits for the end.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn pass_on(&self) {
-        self.gone.notify_one();
-    }
-
     /// Tells every member, present and future, to close: what is no WebSocket yet at once.
     pub(crate) async fn close(&self, code: CloseCode, over: Duration) {
         if code.may_be_sent() {
             // Before the phase, which is looked at first.
-            let _ = self.code.set(code);
+            self.code.store(code.into(), Ordering::SeqCst);
         }
         let (start, over) = (Instant::now(), over.min(LONGEST));
         let places = self.go_down();
@@ -291,21 +253,6 @@ fn number(count: usize) -> f64 {
     u32::try_from(count).unwrap_or(u32::MAX).into()
 }
 
-/// A task's place among the registry's.
-struct Task {
-    registry: Arc<Registry>,
-    number: u64,
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.registry.members().tasks.remove(&self.number);
-        if !self.registry.is_running() {
-            self.registry.gone.notify_one();
-        }
-    }
-}
-
 /// One connection's place among the server's.
 pub(crate) struct Member {
     registry: Arc<Registry>,
@@ -340,6 +287,12 @@ impl Member {
         members.places[self.place].state = if self.registry.is_running() { State::Open } else { State::Told };
     }
 
+    /// Whether it may be time to close.
+    #[inline]
+    pub(crate) fn is_going_down(&self) -> bool {
+        !self.registry.is_running()
+    }
+
     /// With what to close, once it is time; before, the task is woken when it is.
     pub(crate) fn wants_close(&mut self, cx: &Context<'_>) -> Option<CloseFrame> {
         self.leave_waker(cx);
@@ -348,8 +301,7 @@ impl Member {
             return None;
         }
         let told = self.registry.members().places[self.place].state == State::Told;
-        let code = self.registry.code.get().copied().unwrap_or(CloseCode::GOING_AWAY);
-        told.then(|| CloseFrame { code, reason: "".into() })
+        told.then(|| CloseFrame { code: self.registry.code.load(Ordering::SeqCst).into(), reason: "".into() })
     }
 
     /// Waits until the server goes down.

@@ -26,8 +26,6 @@ mod parts;
 mod sending;
 mod transfer;
 
-use transfer::held;
-
 pub(crate) use parts::{Step, poll_block, poll_item, poll_source};
 
 /// After so many events and reads the task gives way, if the runtime says that it is time.
@@ -240,7 +238,7 @@ impl Driver {
         match receive(&mut self.connection, buffers) {
             Ok(event) => {
                 if let Some(event) = &event {
-                    self.meter.received(event, || held(Some(buffers), &self.connection));
+                    self.meter.received(event, buffers, &self.connection);
                 }
                 if let Some(Event::Pong(payload)) = &event {
                     self.pings.answered(payload, self.meter.metrics());

@@ -1,8 +1,9 @@
 //! What one connection counts, if anybody watches.
 
-use sockeye_proto::{CloseInfo, Event};
+use sockeye_proto::{CloseInfo, Connection, Event};
 use tokio::time::Instant;
 
+use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::metrics::{Held, Metrics, Traffic};
 use crate::trace::Span;
@@ -20,6 +21,8 @@ struct Counters {
     held: Held,
     /// Whether anything was read since the last event.
     read: bool,
+    /// Whether anything was counted since it was last added up.
+    counted: bool,
     /// When the keepalive ping was queued that is not answered yet.
     pinged: Option<Instant>,
 }
@@ -36,6 +39,7 @@ impl Meter {
                 sent: Traffic::default(),
                 held: Held::default(),
                 read: false,
+                counted: false,
                 pinged: None,
             })
         }))
@@ -46,9 +50,9 @@ impl Meter {
     }
 
     #[inline]
-    pub(crate) fn received(&mut self, event: &Event, held: impl FnOnce() -> Held) {
+    pub(crate) fn received(&mut self, event: &Event, buffers: &Buffers, connection: &Connection) {
         if let Some(counters) = &mut self.0 {
-            counters.received(event, held);
+            counters.received(event, buffers, connection);
         }
     }
 
@@ -78,6 +82,7 @@ impl Meter {
     pub(crate) fn pinged(&mut self, is_keepalive: bool) {
         if let Some(counters) = &mut self.0 {
             counters.sent.pings += 1;
+            counters.counted = true;
             if is_keepalive {
                 counters.pinged = Some(Instant::now());
             }
@@ -86,16 +91,16 @@ impl Meter {
 
     /// Adds up what was counted since this was last called, and tells what is held now.
     #[inline]
-    pub(crate) fn fold(&mut self, held: impl FnOnce() -> Held) {
+    pub(crate) fn fold(&mut self, buffers: Option<&Buffers>, connection: &Connection) {
         if let Some(counters) = &mut self.0 {
-            counters.fold(held);
+            counters.fold(held(buffers, connection));
         }
     }
 
     /// The connection has ended; without information it was dropped.
     pub(crate) fn end(&mut self, info: Option<&CloseInfo>, failure: Option<&Error>) {
         if let Some(mut counters) = self.0.take() {
-            counters.fold(Held::default);
+            counters.fold(Held::default());
             counters.metrics.iter().for_each(|metrics| metrics.closed(info));
             counters.span.closed(info, failure);
         }
@@ -106,26 +111,31 @@ impl Meter {
 impl Counters {
     #[cold]
     fn read(&mut self, bytes: usize) {
-        self.read = true;
+        (self.read, self.counted) = (true, true);
         self.received.wire_bytes += bytes as u64;
     }
 
     #[cold]
     fn written(&mut self, bytes: usize) {
+        self.counted = true;
         self.sent.wire_bytes += bytes as u64;
     }
 
     #[cold]
     fn sent(&mut self, is_text: bool, last: bool, bytes: usize) {
+        self.counted = true;
         self.sent.message(is_text, last, bytes);
     }
 
     #[cold]
-    fn received(&mut self, event: &Event, held: impl FnOnce() -> Held) {
+    fn received(&mut self, event: &Event, buffers: &Buffers, connection: &Connection) {
         // What else was read with it waits for as long as the user's code likes; behind the last of it nothing does.
-        if std::mem::take(&mut self.read) || self.held[0] > 0 {
-            self.tell_held(held());
+        let is_last = buffers.input.is_empty();
+        if if is_last { self.held[0] > 0 } else { self.read } {
+            self.tell_held(held(Some(buffers), connection));
         }
+        self.read = false;
+        self.counted = true;
         match event {
             Event::Message(message) => self.received.message(message.is_text(), true, message.len()),
             Event::Part(part) => self.received.message(part.data.is_text(), part.last, part.data.len()),
@@ -141,12 +151,14 @@ impl Counters {
     }
 
     #[cold]
-    fn fold(&mut self, held: impl FnOnce() -> Held) {
-        if let Some(metrics) = &self.metrics {
-            metrics.traffic(&self.received, &self.sent);
+    fn fold(&mut self, held: Held) {
+        if std::mem::take(&mut self.counted) {
+            if let Some(metrics) = &self.metrics {
+                metrics.traffic(&self.received, &self.sent);
+            }
+            (self.received, self.sent) = (Traffic::default(), Traffic::default());
         }
-        (self.received, self.sent) = (Traffic::default(), Traffic::default());
-        self.tell_held(held());
+        self.tell_held(held);
     }
 
     fn tell_held(&mut self, held: Held) {
@@ -161,4 +173,10 @@ impl Drop for Meter {
     fn drop(&mut self) {
         self.end(None, None);
     }
+}
+
+/// How many bytes of memory a connection holds.
+fn held(buffers: Option<&Buffers>, connection: &Connection) -> Held {
+    let (input, output) = buffers.map(Buffers::held).unwrap_or_default();
+    [input + connection.held(), output, connection.held_contexts()].map(|bytes| bytes as u64)
 }

@@ -119,11 +119,7 @@ impl WebSocket {
     /// with [`recv`](Self::recv), for what the peer said before and for how the connection ended. [`Error::Misuse`] while a message
     /// that is [sent in parts](Self::send_part) is unfinished.
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
-        let mut message = Some(message.into());
-        poll_fn(move |cx| {
-            ready!(self.driver.poll_ready(cx))?;
-            Poll::Ready(message.take().map_or(Ok(()), |message| self.driver.send(message, true, cx)))
-        })
+        self.send_message::<true>(message.into())
     }
 
     /// Sends a message that is not to be compressed, as [`send`](Self::send) does: because that would take time for nothing, as
@@ -132,10 +128,19 @@ impl WebSocket {
         &mut self,
         message: impl Into<Message>,
     ) -> impl Future<Output = Result<(), Error>> {
-        let mut message = Some(message.into());
+        self.send_message::<false>(message.into())
+    }
+
+    // The choice is in the type, and takes no room in a future that is as big as a message.
+    #[inline]
+    fn send_message<const COMPRESS: bool>(
+        &mut self,
+        message: Message,
+    ) -> impl Future<Output = Result<(), Error>> {
+        let mut message = Some(message);
         poll_fn(move |cx| {
             ready!(self.driver.poll_ready(cx))?;
-            Poll::Ready(message.take().map_or(Ok(()), |message| self.driver.send(message, false, cx)))
+            Poll::Ready(message.take().map_or(Ok(()), |message| self.driver.send(message, COMPRESS, cx)))
         })
     }
 

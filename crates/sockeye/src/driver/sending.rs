@@ -7,14 +7,17 @@ use tokio::task::coop;
 
 use super::Driver;
 use crate::buffers;
+use crate::drain::Member;
 use crate::error::Error;
 
 impl Driver {
     /// Waits for room for another message.
     #[inline]
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // Here too: there are handlers that only send.
-        self.start_wanted_close(cx);
+        // Here too: there are handlers that only send. The waker is left by those who wait.
+        if self.member.as_ref().is_some_and(Member::is_going_down) {
+            self.start_wanted_close(cx);
+        }
         loop {
             if !self.connection.is_open() {
                 let _ = self.poll_write(cx);
@@ -34,7 +37,10 @@ impl Driver {
             if self.poll_read_ahead(cx).is_ready() {
                 continue;
             }
-            ready!(self.poll_timer(cx));
+            self.start_wanted_close(cx);
+            if self.connection.is_open() {
+                ready!(self.poll_timer(cx));
+            }
         }
     }
 

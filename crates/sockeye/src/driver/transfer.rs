@@ -5,13 +5,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use sockeye_proto::Connection;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::{Driver, now};
 use crate::buffers::{self, BLOCK, Buffers};
 use crate::error::Error;
-use crate::metrics::Held;
 
 /// From this many bytes on, encoded messages are written even if more are about to follow.
 const BATCH: usize = 64 << 10;
@@ -128,8 +126,7 @@ impl Driver {
     /// Tells whoever watches what was done, and what is held now.
     #[inline]
     fn fold(&mut self) {
-        let (buffers, connection) = (&self.buffers, &self.connection);
-        self.meter.fold(|| held(buffers.as_deref(), connection));
+        self.meter.fold(self.buffers.as_deref(), &self.connection);
     }
 
     pub(super) fn check_written(&self) -> Result<(), Error> {
@@ -158,10 +155,4 @@ impl Driver {
             buffers::give_back(block);
         }
     }
-}
-
-/// How many bytes of memory a connection holds.
-pub(super) fn held(buffers: Option<&Buffers>, connection: &Connection) -> Held {
-    let (input, output) = buffers.map(Buffers::held).unwrap_or_default();
-    [input + connection.held(), output, connection.held_contexts()].map(|bytes| bytes as u64)
 }

@@ -84,11 +84,7 @@ impl WebSocket {
         part: impl Into<Message>,
         last: bool,
     ) -> impl Future<Output = Result<(), Error>> {
-        let mut part = Some(part.into());
-        poll_fn(move |cx| {
-            ready!(self.driver.poll_room(cx))?;
-            Poll::Ready(part.take().map_or(Ok(()), |part| self.driver.send_part(part, last, true, cx)))
-        })
+        self.send_one_part::<true>(part.into(), last)
     }
 
     /// Sends a part of a message that is not to be compressed (see [`send_uncompressed`](Self::send_uncompressed)), as
@@ -99,10 +95,18 @@ impl WebSocket {
         part: impl Into<Message>,
         last: bool,
     ) -> impl Future<Output = Result<(), Error>> {
-        let mut part = Some(part.into());
+        self.send_one_part::<false>(part.into(), last)
+    }
+
+    fn send_one_part<const COMPRESS: bool>(
+        &mut self,
+        part: Message,
+        last: bool,
+    ) -> impl Future<Output = Result<(), Error>> {
+        let mut part = Some(part);
         poll_fn(move |cx| {
             ready!(self.driver.poll_room(cx))?;
-            Poll::Ready(part.take().map_or(Ok(()), |part| self.driver.send_part(part, last, false, cx)))
+            Poll::Ready(part.take().map_or(Ok(()), |part| self.driver.send_part(part, last, COMPRESS, cx)))
         })
     }
 

@@ -19,7 +19,7 @@ use crate::ping::Ping;
 /// The sending half of a [`WebSocket`](crate::WebSocket): made by [`split`](crate::WebSocket::split), cloned for as many tasks
 /// as want to send.
 ///
-/// All clones share one queue, bounded by [`Config::max_buffered`](crate::Config::max_buffered) bytes. Keep the [`Receiver`] polled: it is what reads pongs,
+/// All clones share one queue, bounded by [`Config::max_buffered`](crate::Config::max_buffered) bytes. Keep the [`Receiver`](crate::Receiver) polled: it is what reads pongs,
 /// answers pings and finishes the closing handshake, and it writes what a sender could not write at once. When the
 /// receiver is dropped, messages that come are thrown away, by whichever sender is polled.
 #[derive(Clone)]
@@ -167,7 +167,7 @@ impl Sender {
     }
 
     /// Closes and waits for the end, as [`WebSocket::close`](crate::WebSocket::close) does; but messages that still come are the
-    /// [`Receiver`]'s, which has to be polled, or else the closing deadline ends the connection.
+    /// [`Receiver`](crate::Receiver)'s, which has to be polled, or else the closing deadline ends the connection.
     pub async fn close(
         &self,
         code: impl Into<CloseCode>,

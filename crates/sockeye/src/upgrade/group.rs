@@ -76,7 +76,7 @@ impl Group {
     /// other tasks, those of [`accept`](super::WebSocketUpgrade::accept) above all, count as cut off then and are left alone: they end with their tasks, or when somebody polls them after
     /// [`Config::close_timeout`].
     ///
-    /// Dropped before it is ready, it leaves those open that were not told yet; called again, it goes on, with the code that was given first.
+    /// Dropped before it is ready, it leaves those open that were not told yet; called again, it goes on, with the code that is given then.
     ///
     /// # Errors
     ///
@@ -98,8 +98,8 @@ impl Group {
                 }
             }
         };
-        let usual =
-            drain.over.saturating_add(Config::default().close_timeout.unwrap_or_default() + LAST_WORDS);
+        let closing = Config::default().close_timeout.unwrap_or_default();
+        let usual = drain.over.saturating_add(closing + LAST_WORDS);
         if timeout(drain.deadline.unwrap_or(usual), ending).await.is_err() {
             registry.abort();
             registry.abort_tasks().await;
