@@ -22,6 +22,7 @@ pub(crate) struct Serve {
     pub(crate) workers: Option<u16>,
     pub(crate) listen: Vec<Listen>,
     /// The permissions of unix sockets.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are none"))]
     pub(crate) unix_mode: Option<u32>,
     pub(crate) tls: Certificate,
     /// Of whom clients have to show a certificate.
