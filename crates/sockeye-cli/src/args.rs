@@ -81,4 +81,16 @@ mod tests {
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn examples_in_the_help_are_right() {
+        let mut cli = Cli::command();
+        let serve = cli.find_subcommand_mut("serve").unwrap();
+        let help = format!("{}\n{}", serve.render_help(), serve.render_long_help());
+        let examples: Vec<_> = help.lines().filter(|line| line.starts_with("  sockeye serve")).collect();
+        assert!(examples.len() > 5);
+        for example in examples {
+            assert!(cli.clone().try_get_matches_from(example.split_whitespace()).is_ok(), "{example}");
+        }
+    }
 }

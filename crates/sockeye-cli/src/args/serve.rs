@@ -22,6 +22,7 @@ pub(crate) struct Serve {
     pub(crate) workers: Option<u16>,
     pub(crate) listen: Vec<Listen>,
     /// The permissions of unix sockets.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are none"))]
     pub(crate) unix_mode: Option<u32>,
     pub(crate) tls: Certificate,
     /// Of whom clients have to show a certificate.
@@ -162,13 +163,12 @@ pub(super) struct Args {
     /// are told, of header fields nothing.
     #[arg(long, value_name = "text|json", hide_possible_values = true)]
     log: Option<Log>,
-    /// Serves in N threads that share no connections
+    /// Serves in N threads, each with connections of its own
     ///
-    /// Each accepts connections of its own (SO_REUSEPORT), which stay with it. That
-    /// takes less time for each message, and suits many connections that are much
-    /// alike. Without it connections go to whichever thread has time, as many as there
-    /// are processors: better if a few of them do most of the work. A second server on
-    /// the same address is no error with this.
+    /// The system spreads clients over them (SO_REUSEPORT), and none changes its thread:
+    /// for very many connections that are much alike. Without this, connections go to
+    /// whichever thread has time, of as many as there are processors: better where a few
+    /// do most of the work. With this, a second server on the same address is no error.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), hide_short_help = true)]
     workers: Option<u16>,
     /// Does not accept compression (permessage-deflate)

@@ -110,7 +110,10 @@ impl Live {
         self.pages.send_replace(pages);
         self.fixed.set(&plan);
         let is_live = |name: &&str| LIVE.contains(name) && (same_kind || !name.starts_with("tls-"));
-        let mut told = format!("read again: {}", files(&plan).join(", "));
+        let mut told = match &files(&plan)[..] {
+            [] => "there is nothing to be read again".to_owned(),
+            files => format!("read again: {}", files.join(", ")),
+        };
         let changed = self.plan.said.changed(&plan.said).filter(is_live);
         let later = self.started.changed(&plan.said).filter(|name| !is_live(name));
         for (what, names) in [("changed", changed.collect::<Vec<_>>()), ("after a restart", later.collect())]
