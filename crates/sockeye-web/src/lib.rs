@@ -48,3 +48,8 @@ pub use readable::Readable;
 pub use stream::{WebSocketCloseInfo, WebSocketOpenInfo, WebSocketStream, WebSocketStreamOptions};
 pub use websocket::{BinaryType, WebSocket};
 pub use writable::Writable;
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

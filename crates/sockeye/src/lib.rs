@@ -132,12 +132,13 @@ pub use upgrade::{UpgradeError, Upgrading, WebSocketUpgrade, asks_for_websocket,
 
 pub use rustls;
 
-/// The README's examples, compiled.
+/// The README's examples, compiled: the repository's, and this crate's own.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/README.md")]
 struct Readme;
 
 /// Those for who comes from another library.
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/migrating.md")]
+#[doc = include_str!("../docs/migrating.md")]
 struct Migrating;
