@@ -19,6 +19,8 @@
 //!
 //! It is built on [`sockeye`], which has more to say about a connection, and is what to use where no browser is to be matched.
 //!
+//! Types of [`sockeye`], and of what is part of its API, are part of this one.
+//!
 //! [WHATWG WebSockets]: https://websockets.spec.whatwg.org/
 
 #![warn(clippy::unwrap_used)]

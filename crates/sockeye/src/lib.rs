@@ -64,6 +64,9 @@
 //!
 //! What decides anything about the protocol is in [`sockeye_proto`], which does no I/O.
 //!
+//! Types of other crates are part of this API: of `bytes` 1, `http` 1, `rustls` 0.23 (as [`rustls`]), `tokio` 1, `futures-core` 0.3 and `futures-sink` 0.3,
+//! and with their features of `hyper` 1 and `axum-core` 0.5. A version of one of these that is not compatible makes one of this crate that is not.
+//!
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
 
 #![warn(clippy::unwrap_used)]
