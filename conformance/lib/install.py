@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .process import Failure, run
@@ -75,6 +75,9 @@ def tool(crate, version):
 
 def toolchain(name):
     """Makes sure that rustup has this toolchain."""
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(["rustup", "which", "--toolchain", name, "rustc"], capture_output=True, timeout=60, check=True)
+        return
     fetch(["rustup", "toolchain", "install", name, "--profile", "minimal", "--no-self-update"], 180)
 
 
