@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .process import Failure, run
@@ -59,6 +59,26 @@ def once(name, inputs, make):
         make(directory)
         stamp.write_text(digest.hexdigest())
         return directory
+
+
+def tool(crate, version):
+    """A program from crates.io, built without optimisation: that takes half the time, and what it does is little."""
+    environment = {**os.environ, "CARGO_PROFILE_DEV_DEBUG": "0"}
+    environment.pop("CARGO_TARGET_DIR", None)  # where it is built is of no use afterwards
+    environment.pop("RUSTUP_TOOLCHAIN", None)
+
+    def make(directory):
+        fetch(["cargo", "install", "--locked", "--debug", "--root", directory, f"{crate}@{version}"], 400, env=environment)
+
+    return once(f"{crate}-{version}", [], make) / "bin" / crate
+
+
+def toolchain(name):
+    """Makes sure that rustup has this toolchain."""
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(["rustup", "which", "--toolchain", name, "rustc"], capture_output=True, timeout=60, check=True)
+        return
+    fetch(["rustup", "toolchain", "install", name, "--profile", "minimal", "--no-self-update"], 180)
 
 
 def apt(*packages):

@@ -86,6 +86,10 @@ pub struct CloseFrame {
 
 impl CloseFrame {
     /// A Close frame's contents, if they may be sent: a code that may be on the wire, a reason that fits.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiMisuse::CloseCode`] or [`ApiMisuse::CloseReasonTooLong`] if they may not.
     pub fn new(code: impl Into<CloseCode>, reason: impl Into<Utf8Bytes>) -> Result<Self, ApiMisuse> {
         let frame = Self { code: code.into(), reason: reason.into() };
         frame.check()?;

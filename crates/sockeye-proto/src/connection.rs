@@ -275,6 +275,10 @@ impl Connection {
     }
 
     /// Encodes a ping with a payload of at most 125 bytes (RFC 6455 section 5.5.2).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] once a Close frame was sent or received, [`ApiMisuse::ControlTooLong`](crate::ApiMisuse::ControlTooLong) for a longer payload.
     pub fn ping(&mut self, payload: &[u8], output: &mut Output) -> Result<(), SendError> {
         self.check_open()?;
         Ok(self.send.control(Opcode::Ping, payload, &self.config, output)?)
@@ -283,6 +287,10 @@ impl Connection {
     /// Encodes a pong that nobody asked for (RFC 6455 section 5.5.3), with a payload of at most 125 bytes.
     ///
     /// Pings are answered without it.
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
     pub fn pong(&mut self, payload: &[u8], output: &mut Output) -> Result<(), SendError> {
         self.check_open()?;
         Ok(self.send.control(Opcode::Pong, payload, &self.config, output)?)
@@ -290,6 +298,10 @@ impl Connection {
 
     /// Starts the closing handshake (RFC 6455 section 7.1.2): no data is sent after it, but messages are still received
     /// until the peer's Close, or the deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] once a Close frame was sent or received, [`SendError::Misuse`] as from [`CloseFrame::new`].
     pub fn start_close(
         &mut self,
         frame: Option<&CloseFrame>,

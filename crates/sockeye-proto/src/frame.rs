@@ -40,7 +40,11 @@ impl Opcode {
         }
     }
 
-    /// Reads the four bits; the reserved opcodes are an error.
+    /// Reads the four bits.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::ReservedOpcode`] for what RFC 6455 section 5.2 reserves.
     pub const fn from_bits(bits: u8) -> Result<Self, ProtocolError> {
         Ok(match bits {
             0x0 => Self::Continuation,
@@ -80,6 +84,10 @@ impl FrameHeader {
     ///
     /// Checks what holds for every frame whatever the role and the extensions, as soon as the byte is there that
     /// breaks it: opcode, shortest form and top bit of the length, and the rules of control frames.
+    ///
+    /// # Errors
+    ///
+    /// The [`ProtocolError`] that says which of these is broken.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };

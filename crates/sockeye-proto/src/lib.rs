@@ -16,10 +16,12 @@
 //!                             Connection::handle_deadline       keepalive and the closing deadline
 //! ```
 //!
+//! Types of `bytes` 1, `http` 1 and `url` 2 are part of this API: another major version of one of these is another one of this crate.
+//!
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
 //! [RFC 7692]: https://www.rfc-editor.org/rfc/rfc7692
 
-#![warn(clippy::unwrap_used)]
+#![warn(clippy::missing_errors_doc, clippy::unwrap_used)]
 
 mod close;
 mod config;

@@ -65,6 +65,10 @@ impl WebSocketUrl {
 
     /// Reads a URL that may hold a user name and a password, and gives these apart, percent-decoded. They are no part of a WebSocket
     /// URL (RFC 6455 section 3), but people write them, for Basic authentication (RFC 7617).
+    ///
+    /// # Errors
+    ///
+    /// As from [`str::parse`], but for [`UrlError::UserInfo`].
     pub fn with_user_info(text: &str) -> Result<(Self, Option<UserInfo>), UrlError> {
         let mut url = read(text)?;
         let decoded = |text| percent_decode_str(text).collect::<Vec<u8>>();
@@ -86,6 +90,10 @@ impl WebSocketUrl {
 
     /// The URL that a reference in a server's `Location` leads to (RFC 9110 section 10.2.2): relative to this one or absolute; `http` and
     /// `https` stand for `ws` and `wss`, and user information and fragment are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError`] if there is no WebSocket URL behind it.
     pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
         let mut url = self.0.join(reference).map_err(|error| UrlError::Syntax(error.to_string()))?;
         let text = match url.scheme() {

@@ -19,9 +19,11 @@
 //!
 //! It is built on [`sockeye`], which has more to say about a connection, and is what to use where no browser is to be matched.
 //!
+//! Types of [`sockeye`], and of what is part of its API, are part of this one.
+//!
 //! [WHATWG WebSockets]: https://websockets.spec.whatwg.org/
 
-#![warn(clippy::unwrap_used)]
+#![warn(clippy::missing_errors_doc, clippy::unwrap_used)]
 
 mod abort;
 mod algorithms;
@@ -48,3 +50,8 @@ pub use readable::Readable;
 pub use stream::{WebSocketCloseInfo, WebSocketOpenInfo, WebSocketStream, WebSocketStreamOptions};
 pub use websocket::{BinaryType, WebSocket};
 pub use writable::Writable;
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

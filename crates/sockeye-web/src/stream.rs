@@ -67,6 +67,7 @@ pub struct WebSocketStreamOptions {
 
 /// What [`WebSocketStream::opened`] gives.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct WebSocketOpenInfo {
     /// The extensions in use, as a header field would list them.
     pub extensions: String,

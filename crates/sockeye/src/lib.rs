@@ -64,6 +64,9 @@
 //!
 //! What decides anything about the protocol is in [`sockeye_proto`], which does no I/O.
 //!
+//! Types of other crates are part of this API: of `bytes` 1, `http` 1, `rustls` 0.23 (as [`rustls`]), `tokio` 1, `futures-core` 0.3 and `futures-sink` 0.3,
+//! and with their features of `hyper` 1 and `axum-core` 0.5. A version of one of these that is not compatible makes one of this crate that is not.
+//!
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
 
 #![warn(clippy::unwrap_used)]
@@ -133,12 +136,13 @@ pub use upgrade::{Group, UpgradeError, Upgrading, WebSocketUpgrade, asks_for_web
 
 pub use rustls;
 
-/// The README's examples, compiled.
+/// The README's examples, compiled: the repository's, and this crate's own.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/README.md")]
 struct Readme;
 
 /// Those for who comes from another library.
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/migrating.md")]
+#[doc = include_str!("../docs/migrating.md")]
 struct Migrating;

@@ -36,6 +36,10 @@ impl Connection {
     /// assert_eq!((part.data, part.last), (Message::from("lo"), true));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
     pub fn receive_part(
         &mut self,
         input: &mut BytesMut,
@@ -47,6 +51,10 @@ impl Connection {
 
     /// Like [`receive`](Self::receive), but takes control frames only: `None` also as soon as data comes next, which stays in
     /// `input`. So pings are answered while nobody wants messages yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
     pub fn receive_control(
         &mut self,
         input: &mut BytesMut,
