@@ -254,7 +254,12 @@ async fn talk(all: &All, place: usize) -> Result<(), Failure> {
 }
 
 /// Sends numbered messages, one at a time, and wants each back once, in order. `None` if it is time to end.
-async fn converse(all: &All, place: usize, ws: &mut WebSocket, next: &mut u64) -> Result<Option<End>, Failure> {
+async fn converse(
+    all: &All,
+    place: usize,
+    ws: &mut WebSocket,
+    next: &mut u64,
+) -> Result<Option<End>, Failure> {
     let mut ending = all.ending.clone();
     loop {
         let message = format!("{place}:{next}");
@@ -291,7 +296,8 @@ fn ended(ws: &WebSocket) -> Result<End, Failure> {
 }
 
 async fn close(ws: &mut WebSocket) -> Result<(), Failure> {
-    let info = timeout(LATE, ws.close(1000, "")).await.map_err(|_| "the closing handshake does not end")??;
+    let info =
+        timeout(LATE, ws.close(1000, "")).await.map_err(|_| "the closing handshake does not end")??;
     if info.clean { Ok(()) } else { Err(format!("not closed cleanly: {info:?}").into()) }
 }
 
@@ -324,9 +330,7 @@ async fn turn(all: &All) -> Result<(), Failure> {
         Some(echo) => Err(format!("{echo:?} came").into()),
         // Its server has gone down meanwhile, as a client's may.
         None => match ended(&ws)? {
-            End::Closed(info)
-                if all.mode == Mode::Return && info.clean && u16::from(info.code) == 1001 =>
-            {
+            End::Closed(info) if all.mode == Mode::Return && info.clean && u16::from(info.code) == 1001 => {
                 all.counts().unanswered += 1;
                 Ok(())
             }

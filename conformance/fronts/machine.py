@@ -63,12 +63,12 @@ def confined(run):
 
 
 def sockeyes(run):
-    """The processes below this one that are the program under test, and not a shell that is going to be."""
+    """The processes below this one that are the program under test, and not a shell that is going to be; those of the fronts' cases too."""
     def is_it(pid):
         with contextlib.suppress(OSError):
             return os.readlink(f"/proc/{pid}/exe") == str(run.program)
         return False
-    return [pid for pid in process.descendants() if is_it(pid)]
+    return sorted(pid for pid in process.descendants() if is_it(pid))
 
 
 def activated(run):
@@ -81,11 +81,20 @@ def activated(run):
     path, port = directory / "activated.sock", free_port()
     start = shlex.split(setting(service, "ExecStart").replace("/etc/sockeye/sockeye.toml", str(config)))
     address = f"127.0.0.1:{port}"
+    others = sockeyes(run)
+
+    def only():
+        """The one process of the program."""
+        def ours():
+            return [pid for pid in sockeyes(run) if pid not in others]
+        until(lambda: len(ours()) == 1, lambda: f"one process of the program: {ours()}")
+        return ours()[0]
+
     with contextlib.ExitStack() as stack:
         command = ["systemd-socket-activate", "-l", address, "-l", path, HERE / "hold.sh", *start]
         holder = stack.enter_context(Program(command, LOGS / "activated.log"))
         holder.expect(r"^Listening on .*activated\.sock", START)
-        if sockeyes(run):
+        if sockeyes(run) != others:
             raise Failure("it runs before anybody has connected")
         status, connection = handshake(port)
         stack.callback(connection.close)
@@ -93,36 +102,30 @@ def activated(run):
             raise Failure(f"the answer to the first client is {status}")
         loads = [Load(run.load, "return", f"ws://{address}/echo", CLIENTS, NEWCOMERS, stack, LOGS / "load-activated-tcp.log"),
                  Load(run.load, "return", "ws://ws.example.com/echo", CLIENTS, NEWCOMERS, stack, LOGS / "load-activated-unix.log", path)]
-        first = only(run)
+        first = only()
         mark(loads)
 
         reload = shlex.split(setting(service, "ExecReload").replace("$MAINPID", str(first)))
         process.run(reload, SOON)
         mark(loads)
-        if only(run) != first:
+        if only() != first:
             raise Failure("another process after ExecReload")
 
         os.kill(first, getattr(signal, setting(service, "KillSignal")))
         holder.expect(r"^generation 1 ended with 0$", SOON)
         mark(loads)
-        if only(run) == first or not stat.S_ISSOCK(path.stat().st_mode):
+        if only() == first or not stat.S_ISSOCK(path.stat().st_mode):
             raise Failure("no second generation, or no socket for it")
         counts = [load.end() for load in loads]
         for count in counts:
             if count["ends"] != f"{CLIENTS} closed with 1001" or count["connections"] != 2 * CLIENTS:
                 raise Failure(f"not each client was closed with 1001 and came back, once: {counts}")
-        os.kill(only(run), getattr(signal, setting(service, "KillSignal")))
+        os.kill(only(), getattr(signal, setting(service, "KillSignal")))
         holder.expect(r"^generation 2 ended with 0$", SOON)
         holder.succeed(SOON)
     came = sum(count["newcomers"] for count in counts)
     summary(f"sockets of systemd-socket-activate, TCP and unix: {2 * CLIENTS} clients closed with 1001 by one generation, and let in by the "
             f"next; {came} others opened, no attempt failed")
-
-
-def only(run):
-    """The one process of the program."""
-    until(lambda: len(sockeyes(run)) == 1, lambda: f"one process of the program: {sockeyes(run)}")
-    return sockeyes(run)[0]
 
 
 def mark(loads):
