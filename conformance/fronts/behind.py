@@ -47,16 +47,17 @@ def until(holds, what, seconds=SOON):
 
 
 class Site:
-    """A front, and one `sockeye serve` or two behind it. `kind` is `nginx` or `haproxy`."""
+    """A front, and one `sockeye serve` or two behind it, or one at a unix socket. `kind` is `nginx` or `haproxy`."""
 
-    def __init__(self, kind, program, directory, stack, servers=1, **values):
-        self.kind, self.program, self.stack = kind, program, stack
+    def __init__(self, kind, program, directory, stack, servers=1, unix=False, **values):
+        self.kind, self.program, self.stack, self.unix = kind, program, stack, unix
         self.directory = Path(directory)
         self.values = {"run": directory, "shutdown": "60s", "idle": "75s", "per_addr": 1000, "more": "",
                        **{name: free_port() for name in ("http", "https", "port", "metrics")}, **values}
-        hosts = ["127.0.0.11", "127.0.0.12"]
-        self.values["upstream"] = "".join(f"        server {host}:{self.values['port']} max_fails=0;\n" for host in hosts[:servers])
-        self.servers = {host: self.serve(host) for host in hosts[:servers]}
+        hosts = ["127.0.0.11", "127.0.0.12"][:servers]
+        places = [f"unix:{directory}/sockeye.sock"] if unix else [f"{host}:{self.values['port']}" for host in hosts]
+        self.values["upstream"] = "".join(f"        server {place} max_fails=0;\n" for place in places)
+        self.servers = {host: self.serve(host) for host in hosts}
         self.front = self.start()
 
     def log(self, name):
@@ -71,12 +72,13 @@ class Site:
         """Starts `sockeye serve` at an address."""
         directory = self.directory / host
         directory.mkdir(exist_ok=True)
-        path = packaged(f"sockeye behind {self.kind}", directory, {**self.values, "host": host})
+        name = f"sockeye behind {self.kind}" + " by a unix socket" * self.unix
+        path = packaged(name, directory, {**self.values, "host": host})
         with path.open("a") as file:
             file.write(self.values["more"])
         command = [self.program, "serve", "--config", path]
         server = self.stack.enter_context(Program(command, self.log(f"sockeye-behind-{self.kind}")))
-        server.expect(rf"^listening on http://{re.escape(host)}:{self.values['port']}/$", START)
+        server.expect(r"^listening on ", START)
         return server
 
     def start(self):
