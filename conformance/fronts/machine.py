@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import stat
 import subprocess
 
@@ -82,6 +83,13 @@ def activated(run):
     start = shlex.split(setting(service, "ExecStart").replace("/etc/sockeye/sockeye.toml", str(config)))
     address = f"127.0.0.1:{port}"
     others = sockeyes(run)
+    late = "Origin: https://late.example"
+
+    def answer():
+        """The status that a page gets which the configuration does not let in at first."""
+        status, connection = handshake(port, late)
+        connection.close()
+        return status
 
     def only():
         """The one process of the program."""
@@ -91,7 +99,11 @@ def activated(run):
         return ours()[0]
 
     with contextlib.ExitStack() as stack:
-        command = ["systemd-socket-activate", "-l", address, "-l", path, HERE / "hold.sh", *start]
+        told = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        told.settimeout(SOON)
+        told.bind(str(directory / "notify.sock"))
+        command = ["systemd-socket-activate", "-E", f"NOTIFY_SOCKET={directory}/notify.sock", "-l", address, "-l", path,
+                   HERE / "hold.sh", *start]
         holder = stack.enter_context(Program(command, LOGS / "activated.log"))
         holder.expect(r"^Listening on .*activated\.sock", START)
         if sockeyes(run) != others:
@@ -104,16 +116,25 @@ def activated(run):
                  Load(run.load, "return", "ws://ws.example.com/echo", CLIENTS, NEWCOMERS, stack, LOGS / "load-activated-unix.log", path)]
         first = only()
         mark(loads)
+        hear(told, "READY=1")
 
+        if answer() != 403:
+            raise Failure(f"a page of another origin gets {answer()}")
+        with config.open("a") as file:
+            file.write('allow-origin = ["https://late.example"]\n')
         reload = shlex.split(setting(service, "ExecReload").replace("$MAINPID", str(first)))
         process.run(reload, SOON)
+        hear(told, "RELOADING=1")
+        hear(told, "READY=1")
         mark(loads)
-        if only() != first:
-            raise Failure("another process after ExecReload")
+        if only() != first or answer() != 101:
+            raise Failure(f"another process after ExecReload, or not with the new configuration: a page that it lets in gets {answer()}")
 
         os.kill(first, getattr(signal, setting(service, "KillSignal")))
+        hear(told, "STOPPING=1")
         holder.expect(r"^generation 1 ended with 0$", SOON)
         mark(loads)
+        hear(told, "READY=1")
         if only() == first or not stat.S_ISSOCK(path.stat().st_mode):
             raise Failure("no second generation, or no socket for it")
         counts = [load.end() for load in loads]
@@ -126,6 +147,15 @@ def activated(run):
     came = sum(count["newcomers"] for count in counts)
     summary(f"sockets of systemd-socket-activate, TCP and unix: {2 * CLIENTS} clients closed with 1001 by one generation, and let in by the "
             f"next; {came} others opened, no attempt failed")
+
+
+def hear(told, what):
+    """Waits for what is told to systemd (sd_notify(3)), for which it waits with `Type=notify`."""
+    try:
+        while what not in told.recv(4096).decode().splitlines():
+            pass
+    except TimeoutError:
+        raise Failure(f"systemd is not told {what}") from None
 
 
 def mark(loads):
