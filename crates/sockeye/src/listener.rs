@@ -278,8 +278,8 @@ mod unix {
 
     use socket2::{Domain, SockAddr, Socket, Type};
 
-    /// How many connections may wait to be accepted: what the standard library has.
-    const BACKLOG: i32 = 128;
+    /// How many connections may wait to be accepted: as many as tokio has it for TCP. Beyond them a client is refused at once, and fronts do not try again.
+    const BACKLOG: i32 = 1024;
 
     /// The file of a unix socket, to be removed in the end.
     #[derive(Debug)]

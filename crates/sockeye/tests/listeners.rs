@@ -104,6 +104,20 @@ async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
     assert_eq!(fs::read(&file).unwrap(), b"no socket");
 }
 
+#[tokio::test]
+async fn many_may_wait_at_a_unix_socket() {
+    let directory = Directory::new();
+    let path = directory.file("socket");
+    let listener = Listener::unix(&path, None).unwrap();
+    // Nobody accepts. Whoever comes to a full queue of a unix socket is not told to wait, as with TCP, but refused.
+    let mut waiting = Vec::new();
+    for number in 0..500 {
+        let connected = tokio::net::UnixStream::connect(&path).await;
+        waiting.push(connected.unwrap_or_else(|error| panic!("after {number}: {error}")));
+    }
+    drop(listener);
+}
+
 /// Two servers on one port, as the workers of a server that is bound to several cores have it.
 #[cfg(target_os = "linux")]
 #[tokio::test]
