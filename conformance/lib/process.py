@@ -123,13 +123,13 @@ class Program:
     Its output goes to `log` as well. `stop` is the signal that asks it to end.
     """
 
-    def __init__(self, command, log, stop=signal.SIGTERM, **options):
+    def __init__(self, command, log, stop=signal.SIGTERM, stdin=subprocess.DEVNULL, **options):
         self.command = [str(word) for word in command]
         self.log = Path(log)
         self.stop_signal = stop
         self.lines = queue.SimpleQueue()
         self.process = subprocess.Popen(
-            self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            self.command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True, **options)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
