@@ -29,7 +29,7 @@ pub(crate) fn plan() -> Plan {
             Ok(plan) => Plan::Connect(Box::new(plan)),
             Err(why) => Cli::command().error(ErrorKind::ValueValidation, why).exit(),
         },
-        Verb::Serve(args) => Plan::Serve(Box::new(args.into())),
+        Verb::Serve(args) => Plan::Serve(Box::new((*args).into())),
     }
 }
 
@@ -44,7 +44,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Connect(Box<connect::Args>),
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
 }
 
 fn config(no_deflate: bool) -> Config {

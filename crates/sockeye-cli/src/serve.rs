@@ -4,10 +4,13 @@ mod certificate;
 mod hosts;
 mod listen;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod process;
 mod site;
 
 use std::convert::Infallible;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +18,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sockeye::{Drain, Error, HttpConnection, Incoming, Metrics, Server, StatusCode};
+use sockeye::{Error, HttpConnection, Incoming, Metrics, Server, StatusCode};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -85,23 +88,24 @@ async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
 
     let (stop, mut stopped) = watch::channel(false);
     let counted = Metrics::new();
-    let metrics = Arc::new(Exposition::new(counted.clone(), token.as_deref()));
+    let places: Vec<_> = listening.iter().map(|listening| listening.address).collect();
+    let mut server = Server::from_listener(listening.remove(0).listener).metrics(counted.clone());
+    for Listening { listener, .. } in listening {
+        server = server.listen(listener);
+    }
+    let metrics = Arc::new(Exposition::new(counted, server.connections(), token.as_deref()));
     // Ended when this function is: it outlives the other server.
     let mut beside = JoinSet::new();
     if let Some(listening) = for_metrics {
         beside.spawn(serve_metrics(listening, &plan, metrics.clone(), stopped.clone()));
     }
-    let site = |Listening { address, .. }: &Listening| {
+    let site = |address: Option<SocketAddr>| {
         let is_local = address.is_none_or(|address| address.ip().is_loopback());
         let is_shown = plan.metrics_listen.is_none() && (is_local || metrics.wants_token());
         let shown = is_shown.then(|| metrics.clone());
-        Site::new(Hosts::new(*address, &plan.allow_host), is_tls, shown, stopped.clone())
+        Site::new(Hosts::new(address, &plan.allow_host), is_tls, shown, stopped.clone())
     };
-    let sites: Arc<[Site]> = listening.iter().map(site).collect();
-    let mut server = Server::from_listener(listening.remove(0).listener).metrics(counted);
-    for Listening { listener, .. } in listening {
-        server = server.listen(listener);
-    }
+    let sites: Arc<[Site]> = places.into_iter().map(site).collect();
     if let Some(tls) = shown.tls() {
         server = server.tls(tls.clone());
     }
@@ -192,10 +196,11 @@ fn set_up(mut server: Server, plan: &Serve) -> Server {
     if let Some(most) = plan.max_connections {
         server = server.max_connections(most);
     }
-    let mut drain = Drain::default();
-    drain.over = plan.drain;
+    if let Some(most) = plan.max_connections_per_addr {
+        server = server.max_connections_per_addr(most);
+    }
     let tell_error = |error: &io::Error| complain(format_args!("cannot accept connections: {error}"));
-    server.config(plan.config.clone()).drain(drain).on_accept_error(tell_error)
+    server.config(plan.config.clone()).drain(plan.drain.clone()).on_accept_error(tell_error)
 }
 
 /// Answers one plain HTTP request. The connection is not kept alive: a further request on it might be an opening handshake,

@@ -5,65 +5,16 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use sockeye::{Client, Error, Tls, WebSocket};
 use support::*;
-
-/// A directory of a test's own, removed in the end.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("sockeye-cli-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Runs what is asynchronous, within the limit.
-fn within<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(LIMIT, work).await.expect("it ends in time") })
-}
-
-async fn echoes(ws: &mut WebSocket) {
-    ws.send("there?").await.unwrap();
-    assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("there?"));
-}
-
-/// Takes the next line on stderr; the rest is read by whoever comes next.
-fn line(stderr: &mut BufReader<impl Read>) -> String {
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    line
-}
-
-/// A certificate signed by itself, and its key, in PEM.
-fn certificate() -> (String, String) {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    (rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap().pem(), key.serialize_pem())
-}
 
 async fn secure(tls: Tls, serve: &Serve) -> Result<WebSocket, Error> {
     Client::new().proxy(None).tls(tls).connect(&format!("wss://{}/echo", serve.address())).await

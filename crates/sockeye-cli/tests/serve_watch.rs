@@ -5,23 +5,9 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use support::*;
-
-fn get(address: &str, path: &str) -> (String, String) {
-    http(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
-}
-
-fn status(head: &str) -> &str {
-    head.lines().next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).unwrap_or_else(|| panic!("{head}"))
-}
-
-fn within<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(LIMIT, work).await.expect("it ends in time") })
-}
 
 /// Exchanges a message, and closes.
 fn visit(url: &str) {
@@ -31,19 +17,6 @@ fn visit(url: &str) {
         assert!(ws.recv().await.unwrap().is_some());
         assert!(ws.close(1000, "").await.unwrap().clean);
     });
-}
-
-/// The metrics, once there are those lines among them.
-fn metrics_with(address: &str, lines: &[&str]) -> String {
-    let mut body = String::new();
-    for _ in 0..2000 {
-        body = get(address, "/metrics").1;
-        if lines.iter().all(|line| body.lines().any(|found| found == *line)) {
-            return body;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    panic!("{lines:?} are not in {body}");
 }
 
 #[test]
@@ -71,6 +44,7 @@ fn metrics_are_in_the_format_that_prometheus_reads() {
             "sockeye_queued_messages 0",
             "sockeye_slow_consumer_messages_total{action=\"dropped\"} 0",
             "sockeye_slow_consumers_closed_total 0",
+            "sockeye_accept_errors_total 0",
             "sockeye_draining 0",
             "sockeye_drained_connections_total{outcome=\"aborted\"} 0",
         ],
@@ -88,7 +62,33 @@ fn metrics_are_in_the_format_that_prometheus_reads() {
         let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
         assert!(table.contains(&format!("| `{name}` | {kind} |")), "{name} {kind} is not documented");
     }
-    assert_eq!(table.lines().filter(|line| line.starts_with("| `sockeye_")).count(), names.len());
+    let is_here = |line: &&str| {
+        line.starts_with("| `sockeye_") || (line.starts_with("| `process_") && cfg!(target_os = "linux"))
+    };
+    assert_eq!(table.lines().filter(is_here).count(), names.len());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_process_is_among_the_metrics() {
+    let serve = Serve::start(&[]);
+    let body = get(serve.address(), "/metrics").1;
+    let value = |name: &str| -> f64 {
+        let mut values = body.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        values.next().unwrap_or_else(|| panic!("{name} in {body}")).parse().unwrap()
+    };
+    let resident = value("process_resident_memory_bytes");
+    assert!((1e6..1e9).contains(&resident), "{resident}");
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    let start = value("process_start_time_seconds");
+    // The system tells when it was started in whole seconds, and others may set its clock.
+    assert!((now - 60.0..now + 2.0).contains(&start), "{start}, now it is {now}");
+    assert!((0.0..60.0).contains(&value("process_cpu_seconds_total")));
+    let (open, most) = (value("process_open_fds"), value("process_max_fds"));
+    assert!(open > 4.0 && open < most, "{open} of {most}");
+    let others: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(serve.address()).unwrap()).collect();
+    metrics_with(serve.address(), &[&format!("process_open_fds {}", open + 20.0)]);
+    drop(others);
 }
 
 #[test]

@@ -1,19 +1,22 @@
 //! `sockeye serve`: what can be said, and what is to be done.
 
+mod limits;
+
 use std::path::PathBuf;
-use std::time::Duration;
 
-use sockeye::Config;
+use sockeye::{Config, Drain};
 
-use super::values::{Listen, address, host, listen, origin, seconds};
+use super::values::{Listen, address, host, listen, origin};
+use limits::{Deadlines, Limits};
 
 /// What `serve` is to do.
 pub(crate) struct Serve {
     pub(crate) listen: Vec<Listen>,
     pub(crate) tls: Certificate,
     pub(crate) max_connections: Option<usize>,
-    /// Over how long connections are closed in the end.
-    pub(crate) drain: Duration,
+    pub(crate) max_connections_per_addr: Option<usize>,
+    /// How connections are closed in the end.
+    pub(crate) drain: Drain,
     pub(crate) allow_origin: Vec<String>,
     pub(crate) allow_host: Vec<String>,
     pub(crate) metrics_listen: Option<String>,
@@ -83,11 +86,6 @@ pub(super) struct Args {
     /// Refuses connections beyond so many at once
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
-    /// In the end closes connections over that time
-    ///
-    /// In equal steps, so that clients do not all come back at once.
-    #[arg(long, value_name = "SECS", value_parser = seconds, hide_short_help = true)]
-    drain: Option<Duration>,
     /// Lets in pages of that origin too, or of any ('*')
     ///
     /// Repeatable.
@@ -120,6 +118,10 @@ pub(super) struct Args {
     /// Does not accept compression (permessage-deflate)
     #[arg(long)]
     no_deflate: bool,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    deadlines: Deadlines,
 }
 
 impl From<Args> for Serve {
@@ -129,17 +131,21 @@ impl From<Args> for Serve {
             _ if args.tls_self_signed => Certificate::SelfSigned,
             _ => Certificate::None,
         };
+        let mut config = super::config(args.no_deflate);
+        args.limits.limit(&mut config);
+        args.deadlines.limit(&mut config);
         Self {
             listen: args.listen,
             tls,
             max_connections: args.max_connections,
-            drain: args.drain.unwrap_or_default(),
+            max_connections_per_addr: args.limits.max_connections_per_addr,
+            drain: args.deadlines.drain(),
             allow_origin: args.allow_origin,
             allow_host: args.allow_host,
             metrics_listen: args.metrics_listen,
             metrics_token_file: args.metrics_token_file,
             log: args.log,
-            config: super::config(args.no_deflate),
+            config,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use sockeye::{HeaderName, HeaderValue, Proxy};
+use sockeye::{CloseCode, HeaderName, HeaderValue, Proxy};
 
 /// `Name: value` as curl has it; `Name;` gives a field without a value.
 pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -57,6 +57,22 @@ pub(super) fn count_or_inf(text: &str) -> Result<Retry, String> {
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text.parse().map_err(|_| "it must be a number of seconds, such as 2.5")?;
     Duration::try_from_secs_f64(number).map_err(|_| "it must be a number of seconds from 0 on".into())
+}
+
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "it must be a number of bytes from 1 on".into())
+}
+
+/// The code of a server that goes down.
+pub(super) fn drain_code(text: &str) -> Result<CloseCode, String> {
+    match text {
+        "1001" => Ok(CloseCode::GOING_AWAY),
+        "1012" => Ok(CloseCode::SERVICE_RESTART),
+        _ => Err("it must be 1001 or 1012".into()),
+    }
 }
 
 /// A phase of an opening.
@@ -241,6 +257,8 @@ mod tests {
             &["", "http://a.example", "a.example:1", "socks5h://u:p@[::1]"],
             &["ftp://a.example", "http://"],
         );
+        check(bytes, &["1", "16777216"], &["0", "", "-1", "1k", "99999999999999999999"]);
+        check(drain_code, &["1001", "1012"], &["1000", "", "01001"]);
         check(count_or_inf, &["0", "7", "inf"], &["-1", "", "1.5"]);
         check(seconds_or_inf, &["0", "inf"], &["-1", "infinite"]);
         check(subprotocol, &["chat", " chat "], &["", " "]);

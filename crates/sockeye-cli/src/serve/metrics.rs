@@ -4,10 +4,10 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
-use sockeye::{Metrics, ROUND_TRIP_BUCKETS, Side, Snapshot, Traffic};
+use sockeye::{Connections, Metrics, ROUND_TRIP_BUCKETS, Side, Snapshot, Traffic};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -19,9 +19,14 @@ pub(super) struct Exposition {
 }
 
 impl Exposition {
-    pub(super) fn new(metrics: Metrics, token: Option<&str>) -> Self {
-        let mut registry = Registry::with_prefix("sockeye");
-        registry.register_collector(Box::new(Counted(metrics)));
+    pub(super) fn new(metrics: Metrics, connections: Connections, token: Option<&str>) -> Self {
+        let mut registry = Registry::default();
+        let counted = registry.sub_registry_with_prefix("sockeye");
+        counted.register_collector(Box::new(Counted(metrics, connections)));
+        #[cfg(target_os = "linux")]
+        registry
+            .sub_registry_with_prefix("process")
+            .register_collector(Box::new(super::process::Process::new()));
         Self { registry, token: token.map(|token| hmac_sha256::Hash::hash(token.as_bytes())) }
     }
 
@@ -51,20 +56,22 @@ impl Exposition {
 }
 
 #[derive(Debug)]
-struct Counted(Metrics);
+struct Counted(Metrics, Connections);
 
 impl Collector for Counted {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         let now = self.0.snapshot();
         connections(&mut page, &now)?;
+        let accept_errors = self.1.accept_errors();
+        page.counter("accept_errors", "Failures to accept a connection", None, &[([], accept_errors)])?;
         messages(&mut page, &now)?;
         slow_consumers(&mut page, &now)
     }
 }
 
 fn connections(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
-    page.gauge("connections_open", "WebSockets open now", None, now.connections_open)?;
+    page.gauge("connections_open", "WebSockets open now", None, &now.connections_open)?;
     page.counter("connections", "WebSockets accepted", None, &[([], now.connections_total)])?;
     let closed: Vec<_> = now
         .closed
@@ -78,7 +85,7 @@ fn connections(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
     let refused: Vec<_> = now.refused.iter().map(|(why, count)| ([("reason", why.name())], *count)).collect();
     page.counter("handshakes_refused", "Opening handshakes that led to no WebSocket", None, &refused)?;
     page.counter("http_requests", "Connections that asked for no WebSocket", None, &[([], now.http)])?;
-    page.gauge("draining", "Whether the server is going down", None, u64::from(now.draining > 0))?;
+    page.gauge("draining", "Whether the server is going down", None, &u64::from(now.draining > 0))?;
     let drained = [([("outcome", "ended")], now.drained), ([("outcome", "aborted")], now.aborted)];
     page.counter("drained_connections", "Connections ended while the server went down", None, &drained)
 }
@@ -115,8 +122,8 @@ fn messages(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
 }
 
 fn slow_consumers(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
-    page.gauge("queued_messages", "Messages queued for slow consumers", None, now.queued)?;
-    page.gauge("queued", "What they take", Some(&Unit::Bytes), now.queued_bytes)?;
+    page.gauge("queued_messages", "Messages queued for slow consumers", None, &now.queued)?;
+    page.gauge("queued", "What they take", Some(&Unit::Bytes), &now.queued_bytes)?;
     let left_out = [([("action", "dropped")], now.dropped), ([("action", "coalesced")], now.coalesced)];
     page.counter("slow_consumer_messages", "Messages that slow consumers do not get", None, &left_out)?;
     let help = "Connections closed for reading too slowly";
@@ -126,12 +133,18 @@ fn slow_consumers(page: &mut Page<'_>, now: &Snapshot) -> fmt::Result {
 /// Labels and a count.
 type Count<const LABELS: usize> = ([(&'static str, &'static str); LABELS], u64);
 
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Page<'_> {
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: u64) -> fmt::Result {
+    pub(super) fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: &impl EncodeGaugeValue,
+    ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        metric.encode_gauge(&value)
+        metric.encode_gauge(value)
     }
 
     /// Its name gets `_total` behind it.

@@ -2,14 +2,18 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use sockeye::WebSocket;
 use sockeye_proto::handshake::accept_key;
 
 /// No wait is longer than this, or the test has failed.
@@ -374,4 +378,75 @@ pub(crate) fn http(address: &str, request: &str) -> (String, String) {
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
     (head.to_owned(), body.to_owned())
+}
+
+// ---- What tests of `serve` have in common
+
+/// Runs what is asynchronous, within the limit.
+pub(crate) fn within<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(LIMIT, work).await.expect("it ends in time") })
+}
+
+/// A directory of a test's own, removed in the end.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("sockeye-cli-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) fn get(address: &str, path: &str) -> (String, String) {
+    http(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
+}
+
+pub(crate) fn status(head: &str) -> &str {
+    head.lines().next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).unwrap_or_else(|| panic!("{head}"))
+}
+
+/// The metrics, once there are those lines among them.
+pub(crate) fn metrics_with(address: &str, lines: &[&str]) -> String {
+    let mut body = String::new();
+    for _ in 0..2000 {
+        body = get(address, "/metrics").1;
+        if lines.iter().all(|line| body.lines().any(|found| found == *line)) {
+            return body;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("{lines:?} are not in {body}");
+}
+
+pub(crate) async fn echoes(ws: &mut WebSocket) {
+    ws.send("there?").await.unwrap();
+    assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("there?"));
+}
+
+/// Takes the next line on stderr; the rest is read by whoever comes next.
+pub(crate) fn line(stderr: &mut BufReader<impl Read>) -> String {
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    line
+}
+
+/// A certificate signed by itself, and its key, in PEM.
+pub(crate) fn certificate() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    (rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
