@@ -11,11 +11,10 @@ import subprocess
 import time
 
 import peers
-from hostile import expect
 from lib import process
 from lib.process import Program, tail
 from peers import Crowd
-from server import LATE, Server
+from server import LATE, Server, expect
 
 
 def counts(lines, word):
@@ -91,6 +90,7 @@ def full_load(bench, case):
     server, count = bench.server, case["clients"]
     with bench.load("talk", "full", server.url, count) as load:
         load.under_way()
+        server.wait_for("all have talked for a while", lambda now: now.all("sockeye_messages_total") >= count * case["messages"])
         server.process.send_signal(signal.SIGTERM)
         server.succeed(3 * LATE)
         lines = load.finish()
@@ -98,7 +98,7 @@ def full_load(bench, case):
     expect(ends == {"1001 clean": count}, f"not all have got 1001, and answered it: {ends}")
     text = server.log.read_text()
     expect(" did not" not in text, f"it tells of connections that did not close cleanly{tail(server.log)}")
-    return f"{count} clients, {re.search('messages ([0-9]+)', lines[-1])[1]} messages back before SIGTERM's 1001, no gap"
+    return f"{count} clients, {int(re.search('messages ([0-9]+)', lines[-1])[1]):,} messages back before SIGTERM's 1001, no gap"
 
 
 def pushed(bench, case):
@@ -143,6 +143,8 @@ def certificates(bench, case):
             put(*[("no certificate\n", "no key\n"), broken, ("", "")][turn % 3])
             server.expect("the old certificate stays", LATE)
             expect(shown() == of(now), f"not the certificate {now} is shown, after files that are broken")
+            came = server.metrics().all("sockeye_connections_total") + case["clients"]
+            server.wait_for("clients come anew", lambda metrics: metrics.all("sockeye_connections_total") >= came)
             now = f"leaf{(turn + 1) % 3}"
             put((files / f"{now}.crt").read_text(), (files / f"{now}.key").read_text())
             server.expect("was read again", LATE)

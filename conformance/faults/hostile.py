@@ -9,14 +9,9 @@ import time
 import zlib
 
 import peers
-from lib.process import Failure, tail
+from lib.process import tail
 from peers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Crowd, frame, header
-from server import LATE
-
-
-def expect(condition, words):
-    if not condition:
-        raise Failure(words)
+from server import LATE, expect
 
 
 def in_time(crowd, least, most, what):

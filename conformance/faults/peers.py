@@ -35,15 +35,22 @@ def frame(opcode, payload=b"", **options):
     return header(opcode, len(payload), **options) + payload
 
 
+class Connection(socket.socket):
+    """A TCP connection that knows since when it is there."""
+
+    since = 0
+
+
 def connect(server, source="127.0.0.1", receive_buffer=None):
     """A TCP connection to the server."""
-    connection = socket.socket()
+    connection = Connection()
     connection.settimeout(LATE)
     if receive_buffer:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     if server.host.startswith("127."):
         connection.bind((source, 0))
     connection.connect((server.host, server.port))
+    connection.since = time.monotonic()
     return connection
 
 
@@ -115,10 +122,9 @@ class Crowd:
     """Many connections whose ends are waited for; what comes on them is read."""
 
     def __init__(self, connections):
-        self.start = time.monotonic()
         self.alive = {connection.fileno(): connection for connection in connections}
         self.order = {connection.fileno(): index for index, connection in enumerate(connections)}
-        self.ended = {}  # after how many seconds, by the connection's place
+        self.ended = {}  # how many seconds after it was made, by the connection's place
         self.came = {}  # the first octets that came
         self.poll = select.poll()
         for connection in connections:
@@ -155,8 +161,9 @@ class Crowd:
 
     def end(self, number):
         self.poll.unregister(number)
-        self.ended[self.order[number]] = time.monotonic() - self.start
-        self.alive.pop(number).close()
+        connection = self.alive.pop(number)
+        self.ended[self.order[number]] = time.monotonic() - connection.since
+        connection.close()
 
     def close(self):
         for number in list(self.alive):

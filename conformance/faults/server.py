@@ -1,5 +1,6 @@
 """`sockeye serve` under test, what it counts, and the load of load/main.rs."""
 
+import contextlib
 import http.client
 import os
 import re
@@ -14,6 +15,11 @@ from lib.process import Failure, Program, tail
 LATE = 60  # seconds for what has no deadline: this machine may be busy
 MIB = 1 << 20
 METRIC = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.M)
+
+
+def expect(condition, words):
+    if not condition:
+        raise Failure(words)
 
 
 class Server(Program):
@@ -81,7 +87,10 @@ class Server(Program):
 
     def status(self, key):
         with open(f"/proc/{self.pid}/status") as status:
-            return next(int(line.split()[1]) << 10 for line in status if line.startswith(f"{key}:"))
+            found = [int(line.split()[1]) << 10 for line in status if line.startswith(f"{key}:")]
+        if not found:
+            raise ProcessLookupError(f"process {self.pid} has ended")
+        return found[0]
 
     def memory(self, metrics=None):
         """Resident memory, in octets: by its own count if it has one."""
@@ -142,13 +151,19 @@ class Watch:
     def look(self):
         while not self.over.wait(0.2):
             try:
+                self.highest()
                 now = self.server.metrics()
             except (OSError, http.client.HTTPException):
                 continue  # no descriptors, or it has gone
             self.resident = max(self.resident, self.server.memory(now))
             self.buffered = max(self.buffered, int(now.all("sockeye_buffered_bytes")))
 
+    def highest(self):
+        """What the kernel saw at its highest, between two looks too. Raises OSError if it has gone."""
+        self.resident = max(self.resident, self.server.status("VmHWM"))
+
     def __enter__(self):
+        self.highest()
         self.thread.start()
         return self
 
@@ -157,14 +172,14 @@ class Watch:
         self.thread.join(LATE)
 
     def check(self):
-        """Returns what was seen, in words. Also what the kernel saw at its highest, between two looks, is held to the bound."""
-        highest = max(self.resident, self.server.status("VmHWM"))
-        grown = (highest - self.server.at_first) / MIB
+        """Returns what was seen, in words."""
+        with contextlib.suppress(OSError):
+            self.highest()
+        grown = (self.resident - self.server.at_first) / MIB
         words = f"memory grew by {grown:.1f} MiB at most (bound {self.bound})"
         if self.buffered:
             words += f", {self.buffered / MIB:.1f} MiB of it buffered"
-        if grown > self.bound:
-            raise Failure(words)
+        expect(grown <= self.bound, words)
         return words
 
 
