@@ -101,6 +101,41 @@ def full_load(bench, case):
     return f"{count} clients, {int(re.search('messages ([0-9]+)', lines[-1])[1]):,} messages back before SIGTERM's 1001, no gap"
 
 
+def bad_company(bench, case):
+    """SIGTERM while there are slow openings, stalled frames, peers that do not read, and such as do not answer a Close: the others are closed well,
+    and these cut off in time."""
+    server, count, limit = bench.server, case["peers"], case["flags"]["close-timeout"]
+    begun = [b"", peers.head(server.address)[:50], b"GET / HTTP/1.1\r\n"]
+    if server.scheme == "https":
+        begun = [b"", b"\x16\x03\x01\x02\x00\x01"]
+    opening = [peers.connect(server) for _ in range(count)]
+    for place, connection in enumerate(opening):
+        connection.sendall(begun[place % len(begun)])
+    stalled = [peers.websocket(server) for _ in range(count)]
+    for connection in stalled:
+        connection.sendall(peers.header(peers.BINARY, 1 << 20) + b"x" * 100)
+    silent = [peers.websocket(server) for _ in range(count)]
+    full = [peers.websocket(server, receive_buffer=4096) for _ in range(count)]
+    peers.push(full, [peers.frame(peers.BINARY, peers.noise(4096)) * 16], lambda ended, idle: idle > 1)
+    with contextlib.ExitStack() as stack:
+        words = [str(bench.files / "ca.crt")] if server.scheme == "https" else []
+        load = stack.enter_context(bench.load("talk", "full", server.url, case["clients"], *words))
+        load.under_way()
+        start = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        server.succeed(limit + LATE)
+        took = time.monotonic() - start
+        lines = load.finish()
+    ends = counts([line for line in lines if line.startswith("end ")], "end")
+    expect(ends == {"1001 clean": case["clients"]}, f"not all who behave have got 1001, and answered it: {ends}")
+    told = re.search(r"(\d+) closed cleanly, (\d+) did not", server.log.read_text())
+    expect(told and (int(told[1]), int(told[2])) == (case["clients"], 3 * count),
+           f"{case['clients']} closed cleanly and {3 * count} did not, but it tells: {told and told[0]}{tail(server.log)}")
+    expect(took > limit - 0.5, f"it ended after {took:.1f} s already, and not after --close-timeout")
+    peers.reset(*opening, *stalled, *silent, *full)
+    return f"{4 * count} peers that do not go and {case['clients']} that do; exit code 0 after {took:.1f} s (--close-timeout {limit}); '{told[0]}'"
+
+
 def pushed(bench, case):
     """The same in one process, with a server that counts what `send` has taken: all of that arrives."""
     log = bench.logs / "push.log"
@@ -251,14 +286,16 @@ def cut(within):
 
 def half_open(bench, case):
     """A wire that is cut without a word: the server finds its clients dead, and the client its server."""
-    flags, count = case["flags"], case["connections"]
+    flags, count = case["flags"], case["connections"] + case["talking"]
     limit = flags["ping-interval"] + flags["ping-timeout"]
     with two_networks() as (near, far), contextlib.ExitStack() as stack:
         path = bench.files / "metrics.sock"
         server = stack.enter_context(Server(bench.program, bench.logs / "half-open-server.log", flags,
                                             listen=(f"{NEAR}:0", f"unix:{path}"), within=near))
-        load = stack.enter_context(bench.load("hold", server.url, count, 1, within=far))
+        load = stack.enter_context(bench.load("hold", server.url, case["connections"], 1, within=far))
         load.under_way()
+        talking = stack.enter_context(bench.load("talk", "full", server.url, case["talking"], within=far))
+        talking.under_way()
         client = stack.enter_context(Program(
             [*far, bench.program, "connect", "--verbose", "--ping-interval", str(flags["ping-interval"]), "--wait", "inf", server.url],
             bench.logs / "half-open-client.log", stdin=subprocess.PIPE))

@@ -105,32 +105,49 @@ def slow_frames(bench, case):
 
 def stops_reading(bench, case):
     """Peers that send and read nothing: no more is read of them when their answers wait, and keepalive ends them."""
-    server, flags, size = bench.server, case["flags"], case["size"]
+    server, flags, size, count = bench.server, case["flags"], case["size"], case["peers"]
     limit = flags["ping-interval"] + flags["ping-timeout"]
-    connections = [peers.websocket(server, receive_buffer=4096) for _ in range(case["peers"])]
+    connections = [peers.websocket(server, receive_buffer=4096) for _ in range(count)]
     message = frame(BINARY, peers.noise(size)) * max(1, (256 << 10) // size)
-    for connection in connections:
-        connection.setblocking(False)
-    left, sent, ended = {connection: b"" for connection in connections}, 0, {}
-    start = time.monotonic()
-    while left and time.monotonic() < start + limit + LATE:
-        for connection in list(left):
-            try:
-                left[connection] = left[connection] or message
-                count = connection.send(left[connection])
-                left[connection] = left[connection][count:]
-                sent += count
-            except BlockingIOError:
-                pass
-            except ConnectionError:
-                ended[connection] = time.monotonic() - start
-                del left[connection]
-        time.sleep(0.01)
-    expect(not left, f"{len(left)} peers that do not read are still there after {limit + LATE} s")
-    words = f"{len(ended)} peers that read nothing ended after {min(ended.values()):.1f} to {max(ended.values()):.1f} s"
+    ended, taken = peers.push(connections, [message], lambda ended, idle: len(ended) == count or idle > limit + LATE)
+    expect(len(ended) == count, f"{count - len(ended)} peers that do not read are still there, {limit + LATE} s after they took nothing more")
+    words = f"{count} peers that read nothing ended after {min(ended.values()):.1f} to {max(ended.values()):.1f} s"
     peers.reset(*connections)
-    server.wait_for("all of them are counted with 1006", lambda now: now.closed(1006) == case["peers"])
-    return f"{words}, {sent / case['peers'] / 1024:.0f} KiB taken of each"
+    server.wait_for("all of them are counted with 1006", lambda now: now.closed(1006) == count)
+    return f"{words}, {taken / count / 1024:.0f} KiB taken of each"
+
+
+def never_ends(bench, case):
+    """Peers that do not let go: what comes after a Close, after an error or after a refusal does not keep a connection, nor does silence."""
+    server, count, limit = bench.server, case["peers"], case["flags"]["close-timeout"]
+    before = server.descriptors()
+    close, wrong = frame(CLOSE, b"\x03\xe8"), frame(3, b"?")
+    bad, nowhere = b"GET /echo HTTP/1.1\r\nHost: ?\r\n\r\n", peers.head(server.address, "/nowhere")
+    flood, drip, nothing = frame(PING, b"x" * 125) * 100, frame(PONG)[:1], b""
+    kinds = [(close, nothing), (close, drip), (close, flood), (wrong, nothing), (wrong, drip), (wrong, flood)]
+    refused = [(bad, nothing), (bad, drip), (nowhere, nothing), (nowhere, drip)]
+    connections = []
+    for first, _ in kinds:
+        some = [peers.websocket(server) for _ in range(count)]
+        for connection in some:
+            connection.sendall(first)
+        connections += some
+    for first, _ in refused:
+        some = [peers.connect(server) for _ in range(count)]
+        for connection in some:
+            connection.sendall(first)
+        connections += some
+    blocks = [more for _, more in [*kinds, *refused] for _ in range(count)]
+    start = time.monotonic()
+    # Our own side stays open: only the server's descriptors tell.
+    peers.push(connections, blocks, lambda ended, idle: server.descriptors() <= before or time.monotonic() > start + limit + LATE, every=0.05)
+    left, took = server.descriptors() - before, time.monotonic() - start
+    expect(left <= 0, f"{left} connections are still there {limit + LATE} s after their end")
+    expect(took > limit - 0.5, f"the last was ended after {took:.1f} s already: its peer had {limit} s to end its side")
+    peers.reset(*connections)
+    now = server.metrics()
+    expect(now.all("sockeye_connections_closed_total", code=1000, initiator="peer") == 3 * count, "not all of those that closed are counted")
+    return f"{len(connections)} peers of {len(kinds) + len(refused)} kinds that do not end their side gone after {took:.1f} s (--close-timeout {limit})"
 
 
 # --- floods -------------------------------------------------------------------------------------------------------------

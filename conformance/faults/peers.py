@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import ssl
 import struct
 import time
 
@@ -54,9 +55,24 @@ def connect(server, source="127.0.0.1", receive_buffer=None):
     return connection
 
 
+# What a socket raises that neither blocks nor has ended.
+NOT_NOW = (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
+
+
+def over_tls(connection):
+    """TLS over it, with whatever certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    tls = context.wrap_socket(connection)
+    tls.since = connection.since
+    return tls
+
+
 def websocket(server, *fields, **options):
     """An open WebSocket: the socket, all that came up to the end of the response's head read."""
     connection = connect(server, **options)
+    if server.scheme == "https":
+        connection = over_tls(connection)
     connection.sendall(head(server.address, fields=fields))
     answer = read_head(connection)
     if not answer.startswith(b"HTTP/1.1 101 "):
@@ -168,6 +184,31 @@ class Crowd:
     def close(self):
         for number in list(self.alive):
             reset(self.alive.pop(number))
+
+
+def push(connections, blocks, over, every=0.01):
+    """Sends each its block again and again, as far as it takes it, until `over(ended, idle)`; `ended` are those that have, with the seconds after
+    which they had, `idle` the seconds in which none took anything. Returns these, and how many octets were taken."""
+    left, taken, ended = {connection: b"" for connection in connections}, 0, {}
+    start = moved = time.monotonic()
+    for connection in connections:
+        connection.setblocking(False)
+    while not over(ended, time.monotonic() - moved) and time.monotonic() < start + 2 * LATE:
+        for place, connection in enumerate(connections):
+            if connection in ended:
+                continue
+            try:
+                left[connection] = left[connection] or blocks[place % len(blocks)]
+                count = connection.send(left[connection]) if left[connection] else 0
+                left[connection] = left[connection][count:]
+                taken += count
+                moved = time.monotonic() if count else moved
+            except NOT_NOW:
+                pass
+            except OSError:
+                ended[connection] = time.monotonic() - start
+        time.sleep(every)  # there is nothing that all of them could be waited for by
+    return ended, taken
 
 
 def noise(length):
