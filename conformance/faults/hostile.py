@@ -318,29 +318,68 @@ def bombs(bench, case):
     return f"2 x {count} bombs, {size >> 20} MiB in {len(bomb) >> 10} KiB each, refused"
 
 
+def stalled_bombs(bench, case):
+    """Messages that are inflated to just under the limit, and never end: each takes what it was inflated to, until keepalive ends it."""
+    server, flags, size, count = bench.server, case["flags"], case["size"], case["peers"]
+    deflater = zlib.compressobj(9, wbits=-15)
+    bomb = deflater.compress(bytes(size)) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    connections = [peers.websocket(server, "Sec-WebSocket-Extensions: permessage-deflate") for _ in range(count)]
+    for connection in connections:
+        connection.sendall(frame(BINARY, bomb, fin=False, compressed=True))
+    limit = flags["ping-interval"] + flags["ping-timeout"]
+    with contextlib.closing(Crowd(connections)) as crowd:
+        crowd.wait(limit + LATE)
+        words = in_time(crowd, limit - 0.5, limit + LATE, "stalled bombs")
+    server.wait_for("all of them are counted with 1006", lambda now: now.closed(1006) == count)
+    return f"{words}, {size >> 20} MiB in {len(bomb) >> 10} KiB each"
+
+
+def heavy_messages(bench, case):
+    """Messages that cost a thousand times what they weigh, within the limit, one after the other: they are answered, and others in between."""
+    size, deflater = case["size"], zlib.compressobj(9, wbits=-15)
+    bomb = (deflater.compress(bytes(size)) + deflater.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
+    message = frame(BINARY, bomb, compressed=True)
+
+    def one(_):
+        connection = peers.websocket(bench.server, "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover")
+        deadline, answers = time.monotonic() + case["seconds"], 0
+        while time.monotonic() < deadline:
+            connection.sendall(message * 3)
+            for _ in range(3):
+                opcode, _ = peers.next_of(connection, BINARY, CLOSE)
+                expect(opcode == BINARY, "a message within the limit is refused")
+                answers += 1
+        peers.reset(connection)
+        return answers
+
+    return f"{sum(together(case['peers'], one))} messages of {size >> 20} MiB in {len(bomb) >> 10} KiB each, by {case['peers']} peers, answered"
+
+
 def connections(bench, case):
     """Connections as fast as they can be opened and ended, within the limits and beyond, while those within talk on."""
     server, per_addr = bench.server, case["flags"]["max-connections-per-addr"]
     greedy = [peers.websocket(server, source="127.0.9.1") for _ in range(per_addr)]
-    total = {}
+    found = {}
     for source, kind in (("127.0.9.1", "close"), ("127.0.9.2", "close"), ("127.0.9.2", "reset")):
-        with bench.load("flood", server.address, case["seconds"], case["threads"], source, kind) as load:
-            load.under_way()
-            for line in load.finish(case["seconds"] + 2 * LATE):
-                _, status, count = line.split()
-                total[source, kind, int(status)] = int(count)
-    reached = [key for key in total if key[0] == "127.0.9.1" and key[2] == 101]
-    expect(not reached, f"connections beyond the limit per address were let in: {total}")
-    for kind in ("close", "reset"):
-        expect(total.get(("127.0.9.2", kind, 101), 0) > case["threads"], f"nobody else got in: {total}")
-    odd = [key for key in total if key[2] not in (0, 101, 503) or key[0] == "127.0.9.2" and key[2] != 101]
-    expect(not odd, f"answers that nobody expects: {total}")
-    turned_away = sum(count for (source, *_), count in total.items() if source == "127.0.9.1")
-    now = server.metrics()
-    expect(refused(now, "limit") == turned_away, f"{turned_away} were turned away, {refused(now, 'limit')} are counted")
+        found[source, kind] = answers(bench, case, source, kind)
+    away = found.pop(("127.0.9.1", "close"))
+    expect(not set(away) - {0, 503}, f"connections beyond the limit per address were answered: {away}")
+    turned_away, counted = sum(away.values()), refused(server.metrics(), "limit")
+    expect(counted == turned_away, f"{turned_away} were turned away, {counted} are counted")
+    for (_, kind), others in found.items():
+        expect(set(others) == {101}, f"others, within the limit, were answered: {kind}, {others}")
+    aborted = answers(bench, case, "127.0.9.3", "abort")[0]
     for connection in greedy:
         connection.sendall(frame(TEXT, b"still here"))
         expect(peers.next_of(connection, TEXT, CLOSE) == (TEXT, b"still here"), "those within the limit do not go on")
     peers.reset(*greedy)
-    opened = sum(count for (*_, status), count in total.items() if status == 101)
-    return f"{opened:,} connections opened and ended, {turned_away:,} turned away"
+    opened = sum(others[101] for others in found.values())
+    return f"{opened:,} connections opened and ended, {aborted:,} reset at once, {turned_away:,} turned away"
+
+
+def answers(bench, case, source, kind):
+    """Floods; returns how often which status was answered, 0 for none."""
+    with bench.load("flood", bench.server.address, case["seconds"], case["threads"], source, kind) as load:
+        load.under_way()
+        lines = load.finish(case["seconds"] + 2 * LATE)
+    return {int(status): int(count) for _, status, count in map(str.split, lines)}

@@ -9,11 +9,12 @@ use socket2::{Domain, Socket, Type};
 
 use super::{Failure, LATE, tell};
 
-/// How each connection is ended, once it is answered: by a closing handshake, or by a reset.
+/// How each connection is ended, once it is answered: by a closing handshake, or by a reset; or by that before anything is said.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
     Close,
     Reset,
+    Abort,
 }
 
 const OPENING: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -33,6 +34,7 @@ pub(super) fn run(
     let end = match end {
         "close" => End::Close,
         "reset" => End::Reset,
+        "abort" => End::Abort,
         _ => return Err(format!("no kind {end}").into()),
     };
     let deadline = Instant::now() + Duration::from_secs(seconds);
@@ -65,8 +67,11 @@ fn one(target: SocketAddr, source: IpAddr, end: End) -> io::Result<u16> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((source, 0)).into())?;
     socket.connect_timeout(&target.into(), LATE)?;
-    if end == End::Reset {
+    if end != End::Close {
         socket.set_linger(Some(Duration::ZERO))?;
+    }
+    if end == End::Abort {
+        return Ok(0);
     }
     let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(LATE))?;

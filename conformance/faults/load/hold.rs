@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sockeye::{Client, Error, Message, WebSocketUrl};
+use sockeye::{Client, Error, Message, Utf8Bytes, WebSocketUrl};
 use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 
@@ -55,9 +55,11 @@ async fn one(
             socket.bind(source)?;
         }
         let mut ws = client.connect_over(socket.connect(target).await?, &url).await?;
-        ws.send("hello").await?;
+        // Long enough to be compressed.
+        let text = Utf8Bytes::from(format!("{source} {}", "says hello, ".repeat(200)));
+        ws.send(text.clone()).await?;
         let echo = ws.recv().await?;
-        if echo != Some(Message::Text("hello".into())) {
+        if echo != Some(Message::Text(text)) {
             return Err(format!("{echo:?} came back").into());
         }
         ws

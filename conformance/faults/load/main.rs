@@ -31,7 +31,7 @@ const AT_ONCE: usize = 64;
 const USAGE: &str = "\
 usage: faults_load hold URL COUNT NETWORK        connections from 127.0.NETWORK.1 and on, each of which has exchanged a message
        faults_load talk KIND URL COUNT [CA]      KIND: steady, reopen, full, counted
-       faults_load flood ADDRESS SECONDS THREADS SOURCE KIND     KIND: close, reset
+       faults_load flood ADDRESS SECONDS THREADS SOURCE KIND     KIND: close, reset, abort
        faults_load push COUNT                    a server, and its clients";
 
 fn main() -> ExitCode {
