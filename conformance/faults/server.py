@@ -80,7 +80,7 @@ class Server(Program):
             if test(now):
                 return now
             if time.monotonic() > deadline:
-                raise Failure(f"{what}: not within {seconds} s{tail(self.log)}")
+                raise Failure(f"{what}: not within {seconds} s; {now}{tail(self.log)}")
             time.sleep(0.05)  # nobody tells when a figure changes
 
     # --- what it takes -------------------------------------------------------------------------------------------------
@@ -128,6 +128,11 @@ class Metrics:
     def __init__(self, text):
         self.text = text
         self.found = METRIC.findall(text)
+
+    def __str__(self):
+        """What is not 0, in a line."""
+        return ", ".join(f"{name}{{{labels}}} {value}" for name, labels, value in self.found
+                         if name.startswith("sockeye_") and "_bucket" not in name and float(value))
 
     def all(self, name, **labels):
         """The sum of all samples with this name and these labels."""
