@@ -3,23 +3,24 @@
 mod certificate;
 mod hosts;
 mod listen;
+mod live;
 mod metrics;
+mod notify;
 #[cfg(target_os = "linux")]
 mod process;
 mod site;
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sockeye::{Error, HttpConnection, Incoming, Metrics, Server, StatusCode};
-use tokio::runtime::Runtime;
+use sockeye::{Drained, Error, HttpConnection, Incoming, Metrics, Server, StatusCode};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -28,13 +29,14 @@ use crate::exit::Exit;
 use crate::signals::{Interrupts, Reloads};
 use crate::{complain, tell};
 
-use certificate::Shown;
-use hosts::Hosts;
 use listen::{Listening, listen};
-use metrics::Exposition;
+use live::{Fixed, Live, Pages, files};
+use notify::Notify;
 use site::{ECHO, NOT_FOUND, Site, WRONG_HOST};
 
 pub(crate) use hosts::host_of;
+#[cfg(test)]
+pub(crate) use live::LIVE;
 
 /// How long a client may take for the head of a plain HTTP request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,7 +44,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) fn run(plan: Serve) -> Exit {
     // Before there are other threads: it takes them out of the environment.
     let inherited = listen::inherited(&plan.listen);
-    let runtime = match Runtime::new() {
+    // Workers have runtimes of their own; what is left is signals and metrics.
+    let runtime = if plan.workers.is_some() { one_thread() } else { Runtime::new() };
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(format_args!("cannot start: {error}"));
@@ -57,76 +61,89 @@ pub(crate) fn run(plan: Serve) -> Exit {
     exit
 }
 
+fn one_thread() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
 async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
-    let (mut interrupts, mut reloads) =
-        (Interrupts::new()?, Reloads::new(matches!(plan.tls, Certificate::Files { .. }))?);
+    let notify = Notify::new()?;
+    let is_read_again = !files(&plan).is_empty() || notify.is_wanted();
+    let (mut interrupts, mut reloads) = (Interrupts::new()?, Reloads::new(is_read_again)?);
     start_log(plan.log);
-    let token = match plan.metrics_token_file.as_deref().map(token).transpose() {
-        Ok(token) => token,
-        Err(error) => {
-            complain(format_args!("--metrics-token-file: {error}"));
-            return Ok(Exit::Other);
-        }
-    };
-    let (mut listening, for_metrics) = match listen(&plan, inherited).await {
+    let (listening, for_metrics) = match listen(&plan, inherited).await {
         Ok(listening) => listening,
         Err((place, error)) => {
             complain(format_args!("cannot listen on {place}: {error}"));
             return Ok(Exit::Listen);
         }
     };
-    let shown = match Shown::new(&plan.tls, &listening) {
-        Ok(shown) => shown,
+    let (stop, stopped) = watch::channel(false);
+    let counted = Metrics::new();
+    let workers = plan.workers;
+    let urls = urls(&listening, !matches!(plan.tls, Certificate::None));
+    let addresses = listening.iter().map(|listening| listening.address).collect();
+    let mut listeners = listening.into_iter().map(|listening| listening.listener);
+    let Some(first) = listeners.next() else { return Ok(Exit::Listen) };
+    let mut server = listeners.fold(Server::from_listener(first), Server::listen).metrics(counted.clone());
+    let for_metrics = for_metrics
+        .map(|Listening { listener, address, place }| (Server::from_listener(listener), address, place));
+    let control = server.control();
+    let metrics = for_metrics.as_ref().map(|(server, address, _)| (*address, server.control()));
+    let fixed = Fixed { addresses, control: control.clone(), metrics, counted, stopped };
+    let mut live = match Live::new(plan, fixed) {
+        Ok(live) => live,
         Err(error) => {
             complain(error);
             return Ok(Exit::Usage);
         }
     };
-    let is_tls = shown.tls().is_some();
     // Not before all of them listen: whoever reads the first line may connect to any.
-    announce(&listening, is_tls);
-
-    let (stop, mut stopped) = watch::channel(false);
-    let counted = Metrics::new();
-    let places: Vec<_> = listening.iter().map(|listening| listening.address).collect();
-    let mut server = Server::from_listener(listening.remove(0).listener).metrics(counted.clone());
-    for Listening { listener, .. } in listening {
-        server = server.listen(listener);
+    for url in urls {
+        // If nobody listens to us, there may still be those who know the address.
+        let _ = writeln!(io::stdout(), "listening on {url}");
     }
-    let metrics = Arc::new(Exposition::new(counted, server.connections(), token.as_deref()));
+
     // Ended when this function is: it outlives the other server.
     let mut beside = JoinSet::new();
-    if let Some(listening) = for_metrics {
-        beside.spawn(serve_metrics(listening, &plan, metrics.clone(), stopped.clone()));
+    if let Some((server, _, place)) = for_metrics {
+        let _ = writeln!(io::stdout(), "metrics on http://{place}/metrics");
+        let pages = live.pages();
+        let server = server.on_http(move |connection| answer(connection, pages.borrow().metrics.clone()));
+        beside.spawn(server.run(|incoming| incoming.reject(StatusCode::NOT_FOUND, NOT_FOUND)));
     }
-    let site = |address: Option<SocketAddr>| {
-        let is_local = address.is_none_or(|address| address.ip().is_loopback());
-        let is_shown = plan.metrics_listen.is_none() && (is_local || metrics.wants_token());
-        let shown = is_shown.then(|| metrics.clone());
-        Site::new(Hosts::new(address, &plan.allow_host), is_tls, shown, stopped.clone())
-    };
-    let sites: Arc<[Site]> = places.into_iter().map(site).collect();
-    if let Some(tls) = shown.tls() {
+    if let Some(tls) = live.tls() {
         server = server.tls(tls.clone());
     }
-    let (server, pages) = (set_up(server, &plan), sites.clone());
-    let server = server.on_http(move |connection| answer(connection, pages.clone()));
+    let tell_error = |error: &io::Error| complain(format_args!("cannot accept connections: {error}"));
+    let pages = live.pages();
+    let server = server
+        .on_accept_error(tell_error)
+        .on_http(move |connection| answer(connection, pages.borrow().main.clone()));
+    let mut running = start(server, workers, &live.pages())?;
+    notify.ready();
 
-    let shutdown = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
-    let mut running = tokio::spawn(server.run_until(shutdown, move |incoming| echo(incoming, sites.clone())));
     loop {
         tokio::select! {
             () = interrupts.next() => break,
-            () = reloads.next() => shown.reload(),
-            ended = &mut running => return ended?.map(|_| Exit::Clean),
+            () = reloads.next() => {
+                notify.reloading();
+                match live.read_again() {
+                    Ok(told) => tell(told),
+                    Err(error) => complain(format_args!("all stays as it was: {error}")),
+                }
+                notify.ready();
+            }
+            Some(ended) = running.join_next() => return ended?.map(|_| Exit::Clean),
         }
     }
+    notify.stopping();
     stop.send_replace(true);
+    control.shut_down();
     tell("closing all connections; Ctrl-C again to end at once");
     tokio::select! {
         () = interrupts.next() => Ok(Exit::Interrupted),
-        ended = running => {
-            let drained = ended??;
+        drained = all(running) => {
+            let drained = drained?;
             let others = drained.lost + drained.aborted;
             if others > 0 {
                 tell(format_args!("{} closed cleanly, {others} did not", drained.clean));
@@ -136,33 +153,47 @@ async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
     }
 }
 
-/// Tells where the WebSockets are.
-fn announce(listening: &[Listening], is_tls: bool) {
-    for Listening { place, .. } in listening {
-        let url = match place.strip_prefix("unix:") {
-            Some(_) => place.clone(),
-            None if is_tls => format!("https://{place}/"),
-            None => format!("http://{place}/"),
-        };
-        // If nobody listens to us, there may still be those who know the address.
-        let _ = writeln!(io::stdout(), "listening on {url}");
-    }
+/// Where the WebSockets are.
+fn urls(listening: &[Listening], is_tls: bool) -> Vec<String> {
+    let url = |Listening { place, .. }: &Listening| match place.strip_prefix("unix:") {
+        Some(_) => place.clone(),
+        None if is_tls => format!("https://{place}/"),
+        None => format!("http://{place}/"),
+    };
+    listening.iter().map(url).collect()
 }
 
-/// A server for metrics and probes alone, without TLS, and without the other's limits: who watches is let in when all others are not.
-fn serve_metrics(
-    Listening { listener, address, place }: Listening,
-    plan: &Serve,
-    metrics: Arc<Exposition>,
-    stopped: watch::Receiver<bool>,
-) -> impl Future<Output = io::Result<()>> + use<> {
-    let _ = writeln!(io::stdout(), "metrics on http://{place}/metrics");
-    let is_loopback = address.is_some_and(|address| address.ip().is_loopback());
-    let hosts = if is_loopback { &plan.allow_host[..] } else { &[] };
-    let sites: Arc<[Site]> = Arc::new([Site::of_metrics(Hosts::new(address, hosts), metrics, stopped)]);
-    let server = Server::from_listener(listener).config(plan.config.clone());
-    let server = server.on_http(move |connection| answer(connection, sites.clone()));
-    server.run(|incoming| incoming.reject(StatusCode::NOT_FOUND, NOT_FOUND))
+/// Runs the server: in this runtime, or in so many threads, each with a runtime and listeners of its own.
+fn start(
+    server: Server,
+    workers: Option<u16>,
+    pages: &watch::Receiver<Pages>,
+) -> io::Result<JoinSet<io::Result<Drained>>> {
+    let run = |server: Server| {
+        let pages = pages.clone();
+        server.run_until(pending::<()>(), move |incoming| echo(incoming, pages.borrow().main.clone()))
+    };
+    let mut running = JoinSet::new();
+    let Some(workers) = workers else {
+        running.spawn(run(server));
+        return Ok(running);
+    };
+    // All have to listen before the first is run, which takes its own listeners with it.
+    let more = (1..workers).map(|_| server.worker()).collect::<io::Result<Vec<_>>>()?;
+    for server in more.into_iter().chain([server]) {
+        let server = run(server);
+        running.spawn_blocking(move || one_thread()?.block_on(server));
+    }
+    Ok(running)
+}
+
+/// How all of them have ended.
+async fn all(mut running: JoinSet<io::Result<Drained>>) -> io::Result<Drained> {
+    let mut drained = Drained::default();
+    while let Some(ended) = running.join_next().await {
+        drained = drained + ended??;
+    }
+    Ok(drained)
 }
 
 /// Logs to stderr from now on, if that was asked for.
@@ -173,34 +204,6 @@ fn start_log(log: Option<Log>) {
         Some(Log::Json) => subscriber.json().init(),
         Some(Log::Text) => subscriber.init(),
     }
-}
-
-/// Reads a token.
-fn token(file: &Path) -> io::Result<String> {
-    let token = std::fs::read_to_string(file)?.trim().to_owned();
-    // RFC 6750 section 2.1: "b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=""
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "there must be one token in it, without spaces",
-        ));
-    }
-    Ok(token)
-}
-
-/// Does with the server what was asked for.
-fn set_up(mut server: Server, plan: &Serve) -> Server {
-    for origin in &plan.allow_origin {
-        server = if origin == "*" { server.allow_any_origin() } else { server.allow_origin(origin) };
-    }
-    if let Some(most) = plan.max_connections {
-        server = server.max_connections(most);
-    }
-    if let Some(most) = plan.max_connections_per_addr {
-        server = server.max_connections_per_addr(most);
-    }
-    let tell_error = |error: &io::Error| complain(format_args!("cannot accept connections: {error}"));
-    server.config(plan.config.clone()).drain(plan.drain.clone()).on_accept_error(tell_error)
 }
 
 /// Answers one plain HTTP request. The connection is not kept alive: a further request on it might be an opening handshake,

@@ -83,7 +83,7 @@ fn usage_is_2() {
             "--proxy-cacert Cargo.toml: ",
         ),
         (&["serve", "--listen", "9000"], "an address and a port"),
-        (&["serve", "--allow-origin", "https://a.example/"], "a scheme and a host"),
+        (&["serve", "--allow-origin", "https://a.example/"], "is no origin such as"),
         (&["serve", "--allow-host", "a.example:80"], "without a port"),
     ];
     for (args, said) in cases {

@@ -39,37 +39,14 @@ fn a_certificate_is_made_and_its_fingerprint_told() {
 }
 
 #[test]
-fn a_hangup_reads_the_certificate_again() {
+fn files_that_cannot_be_used_are_told() {
     let directory = Directory::new();
     let (chain, key) = (directory.file("chain.pem"), directory.file("key.pem"));
-    let write = |(chain_pem, key_pem): &(String, String)| {
-        fs::write(&chain, chain_pem).unwrap();
-        fs::write(&key, key_pem).unwrap();
-    };
-    let (old, new) = (certificate(), certificate());
-    write(&old);
-    let mut serve = Serve::start(&["--tls-cert", &chain, "--tls-key", &key]);
-    let mut stderr = BufReader::new(serve.program.stderr());
-    let trusting = |pem: &str| Tls::default().only_ca_pem(pem.as_bytes()).unwrap();
-    within(async {
-        let mut before = secure(trusting(&old.0), &serve).await.unwrap();
-        write(&(new.0.clone(), old.1.clone()));
-        serve.program.signal(Signal::HUP);
-        let told = line(&mut stderr);
-        assert_eq!(told, "sockeye: the old certificate stays: the private key is not the certificate's\n");
-        assert!(secure(trusting(&old.0), &serve).await.is_ok());
-
-        write(&new);
-        serve.program.signal(Signal::HUP);
-        assert_eq!(line(&mut stderr), "the certificate was read again\n");
-        assert!(secure(trusting(&old.0), &serve).await.is_err());
-        assert!(secure(trusting(&new.0), &serve).await.is_ok());
-        echoes(&mut before).await;
-        assert!(before.close(1000, "").await.unwrap().clean);
-    });
-    drop(serve.stop());
-
-    let wrong = run(&["serve", "--tls-cert", &chain, "--tls-key", &directory.file("none")], "");
+    let (chain_pem, key_pem) = certificate();
+    fs::write(&chain, chain_pem).unwrap();
+    fs::write(&key, key_pem).unwrap();
+    let none = directory.file("none");
+    let wrong = run(&["serve", "--listen", "127.0.0.1:0", "--tls-cert", &chain, "--tls-key", &none], "");
     assert_eq!(wrong.code, Some(2));
     assert!(wrong.stderr.contains("cannot read") && wrong.stderr.contains("none"), "{}", wrong.stderr);
     for half in [["--tls-cert", &chain], ["--tls-key", &key]] {

@@ -130,7 +130,7 @@ fn metrics_are_shown_to_whom_they_are_for() {
     }
     std::fs::write(&file, " \n").unwrap();
     let run = run(&["serve", "--listen", "127.0.0.1:0", "--metrics-token-file", path], "");
-    assert_eq!(run.code, Some(1));
+    assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("--metrics-token-file"), "{}", run.stderr);
     std::fs::remove_file(&file).unwrap();
 }

@@ -1,8 +1,10 @@
 //! Closing every connection of a server, at a pace, and each to its end.
 
 use std::future::poll_fn;
+use std::iter::Sum;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::ops::Add;
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -26,7 +28,8 @@ use crate::limits::Permit;
 #[non_exhaustive]
 pub struct Drain {
     /// The code with which connections are closed: [`GOING_AWAY`](CloseCode::GOING_AWAY) (1001), or
-    /// [`SERVICE_RESTART`](CloseCode::SERVICE_RESTART) (1012).
+    /// [`SERVICE_RESTART`](CloseCode::SERVICE_RESTART) (1012). One that may not be sent is an error where a server is run; 1001 is sent if it is set
+    /// later.
     pub code: CloseCode,
     /// Over how long they are closed: in equal steps, in an order and at moments that are left to chance within them, so that clients do not all come back at once. Zero
     /// by default.
@@ -42,7 +45,7 @@ impl Default for Drain {
     }
 }
 
-/// How the WebSockets ended that were open when their server went down.
+/// How the WebSockets ended that were open when their server went down. Those of a server and its [workers](crate::Server::worker) can be added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
@@ -53,6 +56,27 @@ pub struct Drained {
     /// By the deadline.
     pub aborted: usize,
 }
+
+impl Add for Drained {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            clean: self.clean + other.clean,
+            lost: self.lost + other.lost,
+            aborted: self.aborted + other.aborted,
+        }
+    }
+}
+
+impl Sum for Drained {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Add::add)
+    }
+}
+
+/// What goes on for longer goes on for ever: so that no sum of times gets too great.
+const LONGEST: Duration = Duration::from_secs(1 << 32);
 
 /// The phases of a server's life.
 const RUNNING: u8 = 0;
@@ -76,7 +100,8 @@ impl Left {
 /// The connections of one server, and which are to be closed.
 pub(crate) struct Registry {
     phase: AtomicU8,
-    code: CloseCode,
+    /// With which they are closed.
+    code: AtomicU16,
     members: Mutex<Members>,
     /// Told of each that goes while the server goes down.
     gone: Notify,
@@ -112,16 +137,21 @@ enum State {
 
 impl Registry {
     /// No connections yet; and what will be left of those that are dropped while they close, to be finished.
-    pub(crate) fn new(code: CloseCode) -> (Arc<Self>, mpsc::UnboundedReceiver<Left>) {
+    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Left>) {
         let (left, to_finish) = mpsc::unbounded_channel();
         let phase = AtomicU8::new(RUNNING);
+        let code = AtomicU16::new(CloseCode::GOING_AWAY.into());
         let registry = Self { phase, code, members: Mutex::default(), gone: Notify::new(), left };
         (Arc::new(registry), to_finish)
     }
 
     /// Tells every member, present and future, to close: what is no WebSocket yet at once.
-    pub(crate) async fn close(&self, over: Duration) {
-        let start = Instant::now();
+    pub(crate) async fn close(&self, code: CloseCode, over: Duration) {
+        if code.may_be_sent() {
+            // Before the phase, which is looked at first.
+            self.code.store(code.into(), Ordering::SeqCst);
+        }
+        let (start, over) = (Instant::now(), over.min(LONGEST));
         let places = self.go_down();
         let count = number(places.len());
         for (index, place) in places.into_iter().enumerate() {
@@ -223,8 +253,8 @@ impl Member {
     }
 
     /// Whether its client may have one more connection.
-    pub(crate) fn is_allowed(&self, client: IpAddr) -> bool {
-        self.permit.is_allowed(client)
+    pub(crate) fn is_allowed(&self, client: IpAddr, most: Option<usize>) -> bool {
+        self.permit.is_allowed(client, most)
     }
 
     /// It is a WebSocket now; one that comes when the server goes down already is to be closed at once.
@@ -242,7 +272,7 @@ impl Member {
             return None;
         }
         let told = self.registry.members().places[self.place].state == State::Told;
-        told.then(|| CloseFrame { code: self.registry.code, reason: "".into() })
+        told.then(|| CloseFrame { code: self.registry.code.load(Ordering::SeqCst).into(), reason: "".into() })
     }
 
     /// Waits until the server goes down.

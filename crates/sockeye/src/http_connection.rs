@@ -3,14 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
-use sockeye_proto::HandshakeError;
+use sockeye_proto::{Config, HandshakeError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::error::Error;
-use crate::incoming::{Policy, refuse};
+use crate::incoming::refuse;
 use crate::opening::{Opening, Phase};
 use crate::peer::Peer;
 use crate::tls::TlsInfo;
@@ -22,7 +23,7 @@ pub struct HttpConnection {
     pub(crate) transport: Transport,
     pub(crate) replay: BytesMut,
     pub(crate) peer: Peer,
-    pub(crate) policy: Policy,
+    pub(crate) config: Arc<Config>,
 }
 
 impl HttpConnection {
@@ -48,9 +49,9 @@ impl HttpConnection {
 
     /// Answers that this is for WebSockets only.
     pub(crate) async fn refuse(mut self) -> Error {
-        let opening = Opening::new(&self.policy.config);
+        let opening = Opening::new(&self.config);
         let error = opening.fail(Phase::Upgrade, HandshakeError::MissingHeader("Upgrade"));
-        refuse(&mut self.transport, &self.policy.config, error).await
+        refuse(&mut self.transport, &self.config, error).await
     }
 }
 

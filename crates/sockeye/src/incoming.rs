@@ -16,6 +16,7 @@ use crate::drain::Member;
 use crate::error::Error;
 use crate::handshake::{Handshake, agree, choose_subprotocol, read_more, write};
 use crate::http_connection::HttpConnection;
+use crate::limits::Most;
 use crate::meter::Meter;
 use crate::metrics::{Metrics, Refused};
 use crate::opening::{OpenCause, Opening, Phase};
@@ -52,12 +53,13 @@ pub(crate) struct Policy {
     pub(crate) config: Arc<Config>,
     pub(crate) origins: Arc<Origins>,
     pub(crate) proxies: Arc<OwnProxies>,
+    pub(crate) most: Most,
     pub(crate) metrics: Option<Metrics>,
 }
 
 impl Policy {
     /// An opening handshake leads to no connection.
-    pub(crate) fn refused(&self, why: impl Into<Option<Refused>>, peer: Option<SocketAddr>) {
+    pub(crate) fn refused(&self, why: impl Into<Option<Refused>>, peer: &Peer) {
         if let Some(why) = why.into() {
             self.metrics.iter().for_each(|metrics| metrics.refused(why));
             trace::refused(why, peer);
@@ -91,15 +93,15 @@ impl Wanted {
         let head = match head {
             Ok(head) => head,
             Err(error) => {
-                policy.refused(Refused::of(&error), peer.addr);
+                policy.refused(Refused::of(&error), &peer);
                 return Err(refuse(&mut transport, &policy.config, error).await);
             }
         };
         peer.client = policy.proxies.client(peer.client.or(peer.addr), head.headers());
         if let (Some(client), Some(member)) = (peer.client, &member)
-            && !member.is_allowed(client.ip())
+            && !member.is_allowed(client.ip(), policy.most.of_addr)
         {
-            policy.refused(Refused::Limit, peer.addr);
+            policy.refused(Refused::Limit, &peer);
             finish(&mut transport, UNAVAILABLE, &policy.config).await;
             return Err(Error::Closed);
         }
@@ -107,24 +109,24 @@ impl Wanted {
             policy.metrics.iter().for_each(Metrics::http);
             let mut replay = BytesMut::from(&head.bytes[..]);
             replay.unsplit(input);
-            return Ok(Self::Http(HttpConnection { transport, replay, peer, policy }));
+            return Ok(Self::Http(HttpConnection { transport, replay, peer, config: policy.config }));
         }
         let request = match Request::new(head) {
             Ok(request) => request,
             Err(error) => {
                 let error = opening.fail(Phase::Upgrade, error);
-                policy.refused(Refused::of(&error), peer.addr);
+                policy.refused(Refused::of(&error), &peer);
                 return Err(refuse(&mut transport, &policy.config, error).await);
             }
         };
-        let allowed = policy.origins.allow(request.origin(), request.host());
-        let span = Span::new(&request, peer.addr);
+        let allowed = policy.origins.allows(request.origin(), request.host());
+        let span = Span::new(&request, &peer);
         let parts = Parts { transport, input, request, opening, peer, policy, member, span };
         let incoming = Incoming(Box::new(parts));
         if allowed {
             return Ok(Self::WebSocket(incoming));
         }
-        incoming.0.policy.refused(Refused::Origin, incoming.peer_addr());
+        incoming.0.policy.refused(Refused::Origin, &incoming.0.peer);
         let text = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         let body = b"This origin may not connect.\n";
         incoming.answer(StatusCode::FORBIDDEN, &HeaderMap::from_iter([text]), body).await?;
@@ -299,7 +301,7 @@ impl Incoming {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<(), Error> {
-        self.0.policy.refused(Refused::Rejected, self.0.peer.addr);
+        self.0.policy.refused(Refused::Rejected, &self.0.peer);
         self.answer(status, headers, body).await
     }
 
@@ -329,7 +331,7 @@ impl Parts {
         let writing = async { Ok(write(&mut transport, &response).await?) };
         let written = opening.phase(Phase::Upgrade, policy.config.upgrade_timeout, writing).await;
         if let Err(error) = written {
-            policy.refused(Refused::of(&error), peer.addr);
+            policy.refused(Refused::of(&error), &peer);
             return Err(error);
         }
         span.accepted(answer.subprotocol.as_deref());

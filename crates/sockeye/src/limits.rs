@@ -25,7 +25,8 @@ impl Connections {
         self.0.open.load(Ordering::Relaxed)
     }
 
-    /// How many there were, with those that there are; without those that were refused because of a limit.
+    /// How many there were, with those that there are; without those that were refused because of a limit, but for clients of trusted proxies that were refused for their
+    /// address, which is known only later.
     pub fn accepted(&self) -> u64 {
         self.0.accepted.load(Ordering::Relaxed)
     }
@@ -50,27 +51,36 @@ impl Connections {
     }
 }
 
-/// What a server allows.
+/// The connections of a server and its workers, of which several may come at once.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    pub(crate) most: Option<usize>,
-    pub(crate) most_per_addr: Option<usize>,
     pub(crate) connections: Connections,
     by_addr: Mutex<HashMap<IpAddr, usize>>,
 }
 
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Most {
+    pub(crate) of_all: Option<usize>,
+    pub(crate) of_addr: Option<usize>,
+}
+
 impl Limits {
-    /// Lets a connection in, if there is room for one more.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Permit> {
+    /// Lets a connection in, from this address if that is known, if there is room for one more.
+    pub(crate) fn enter(self: &Arc<Self>, client: Option<IpAddr>, most: Most) -> Option<Permit> {
         let counts = &self.connections.0;
-        // Only the accept loop adds, so that nobody comes in between.
-        if self.most.is_some_and(|most| counts.open.load(Ordering::Relaxed) >= most) {
+        let one_more =
+            |open: usize| open.checked_add(1).filter(|open| most.of_all.is_none_or(|most| *open <= most));
+        if counts.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
             counts.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        counts.open.fetch_add(1, Ordering::Relaxed);
+        let permit = Permit { limits: Arc::clone(self), addr: OnceLock::new() };
+        if client.is_some_and(|client| !permit.is_allowed(client, most.of_addr)) {
+            return None;
+        }
         counts.accepted.fetch_add(1, Ordering::Relaxed);
-        Some(Permit { limits: Arc::clone(self), addr: OnceLock::new() })
+        Some(permit)
     }
 
     fn by_addr(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -88,16 +98,14 @@ pub(crate) struct Permit {
 
 impl Permit {
     /// Counts the connection among those of its client, once; false if there are too many already.
-    pub(crate) fn is_allowed(&self, client: IpAddr) -> bool {
-        let Some(most) = self.limits.most_per_addr.filter(|_| self.addr.get().is_none()) else { return true };
+    pub(crate) fn is_allowed(&self, client: IpAddr, most: Option<usize>) -> bool {
+        let Some(most) = most.filter(|_| self.addr.get().is_none()) else { return true };
         let addr = whose(client);
         let mut by_addr = self.limits.by_addr();
         let count = by_addr.get(&addr).copied().unwrap_or_default();
         if count >= most {
             drop(by_addr);
-            let counts = &self.limits.connections.0;
-            counts.accepted.fetch_sub(1, Ordering::Relaxed);
-            counts.refused_per_addr.fetch_add(1, Ordering::Relaxed);
+            self.limits.connections.0.refused_per_addr.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         if self.addr.set(addr).is_ok() {
@@ -134,17 +142,15 @@ mod tests {
 
     #[test]
     fn connections_are_counted_by_whose_they_are() {
-        let limits = Arc::new(Limits { most: Some(4), most_per_addr: Some(1), ..Limits::default() });
-        let enter = |addr: &str| {
-            let permit = limits.enter()?;
-            permit.is_allowed(addr.parse().unwrap()).then_some(permit)
-        };
+        let limits = Arc::new(Limits::default());
+        let most = Most { of_all: Some(4), of_addr: Some(1) };
+        let enter = |addr: &str| limits.enter(Some(addr.parse().unwrap()), most);
         let first = enter("192.0.2.1").unwrap();
         assert!(enter("192.0.2.1").is_none() && enter("::ffff:192.0.2.1").is_none());
         let _others = [enter("192.0.2.2").unwrap(), enter("2001:db8::1").unwrap()];
         assert!(enter("2001:db8::2").is_none(), "the same network");
         let _other = enter("2001:db8:0:1::1").unwrap();
-        assert!(limits.enter().is_none(), "four are all");
+        assert!(limits.enter(None, most).is_none(), "four are all");
         let counts = &limits.connections;
         assert_eq!(
             (counts.open(), counts.accepted(), counts.refused(), counts.refused_per_addr()),
@@ -153,5 +159,29 @@ mod tests {
         drop(first);
         assert!(enter("192.0.2.1").is_some());
         assert_eq!((counts.open(), limits.by_addr().len()), (3, 3), "nothing is kept of those who are gone");
+    }
+
+    #[test]
+    fn no_more_come_in_where_several_let_in() {
+        let limits = Arc::new(Limits::default());
+        let address = IpAddr::from([192, 0, 2, 1]);
+        for most in
+            [Most { of_all: Some(3), of_addr: None }, Most { of_all: Some(1 << 20), of_addr: Some(3) }]
+        {
+            let inside = AtomicUsize::new(0);
+            let entering = || {
+                for _ in 0..5000 {
+                    if let Some(_permit) = limits.enter(Some(address), most) {
+                        assert!(inside.fetch_add(1, Ordering::SeqCst) < 3);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                }
+            };
+            std::thread::scope(|scope| (0..5).for_each(|_| drop(scope.spawn(entering))));
+            assert_eq!((limits.connections.open(), limits.by_addr().len()), (0, 0));
+            let all: Vec<_> = (0..4).filter_map(|_| limits.enter(Some(address), most)).collect();
+            assert_eq!(all.len(), 3);
+        }
     }
 }

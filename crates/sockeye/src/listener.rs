@@ -1,19 +1,30 @@
 //! What a server listens on.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::net::{TcpListener, ToSocketAddrs};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
+use tokio::time::{Sleep, sleep};
 
 use crate::peer::Peer;
 use crate::transport::Transport;
 
+/// How many connections may wait to be accepted: as many as tokio has it.
+const BACKLOG: i32 = 1024;
+
+/// How long to wait before accepting again when that failed, for want of file descriptors mostly.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
 /// A TCP address or a unix socket that a [`Server`](crate::Server) listens on.
 ///
 /// One that somebody else has bound, systemd for instance, or that has options of its own, is made `from` the listener of tokio, or by
-/// `try_from` out of that of the standard library, within a runtime. With `SO_REUSEPORT` (`set_reuse_port` of the crate socket2) several servers, each in a runtime of its own with
-/// one thread, share a port without sharing anything else:
+/// `try_from` out of that of the standard library. The runtime that accepts is that in which the server is run, whichever this was made in:
 ///
 /// ```
 /// # async fn example(bound: std::net::TcpListener) -> std::io::Result<()> {
@@ -26,13 +37,15 @@ pub struct Listener(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Tcp(TcpListener),
-    #[cfg(unix)]
-    Unix {
-        listener: tokio::net::UnixListener,
-        /// Removed with it.
-        _file: Option<unix::SocketFile>,
+    Tcp {
+        listener: std::net::TcpListener,
+        /// Whether others may be bound to its address.
+        shared: bool,
     },
+    #[cfg(unix)]
+    Unix { listener: std::os::unix::net::UnixListener, file: Option<Arc<unix::SocketFile>> },
+    /// tokio did not give it up.
+    Lost(io::Error),
 }
 
 impl Listener {
@@ -41,8 +54,24 @@ impl Listener {
         TcpListener::bind(address).await.map(Self::from)
     }
 
+    /// Listens on a TCP address with `SO_REUSEPORT`, so that each [worker](crate::Server::worker) gets a queue of its own, between which the system spreads who connects.
+    /// Other processes of the same user may be bound to the address too, if they ask for that likewise: where another one runs already there is no error. Port 0 picks one, as with
+    /// [`tcp`](Self::tcp).
+    ///
+    /// On other systems than Linux, where connections are not spread like that, this is the same as [`tcp`](Self::tcp).
+    pub async fn tcp_shared(address: impl ToSocketAddrs) -> io::Result<Self> {
+        let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        for address in lookup_host(address).await? {
+            match bind_shared(address) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
     /// Listens on a unix socket (`AF_UNIX`), whose file is made for that, with these permissions, such as `0o660`, or those that the process's umask leaves. It is
-    /// removed when this is dropped, by a [`Server`](crate::Server) when it goes down, unless somebody has put another in its place.
+    /// removed when this is dropped, by a [`Server`](crate::Server) and its workers when they go down, unless somebody has put another in its place.
     ///
     /// A socket's file that is there already and where nobody listens, as a server that was killed leaves it behind, is replaced.
     ///
@@ -52,55 +81,52 @@ impl Listener {
     #[cfg(unix)]
     pub fn unix(path: impl AsRef<std::path::Path>, mode: Option<u32>) -> io::Result<Self> {
         let (listener, file) = unix::bind(path.as_ref(), mode)?;
-        Ok(Self(Kind::Unix { listener, _file: Some(file) }))
+        Ok(Self(Kind::Unix { listener, file: Some(Arc::new(file)) }))
     }
 
     /// The address listened on; `None` for a unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
-            Kind::Tcp(listener) => listener.local_addr().ok(),
-            #[cfg(unix)]
-            Kind::Unix { .. } => None,
+            Kind::Tcp { listener, .. } => listener.local_addr().ok(),
+            _ => None,
         }
     }
 
-    pub(crate) fn poll_accept(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Transport, Option<SocketAddr>)>> {
+    /// Another one on the same address: with a queue of its own if others may be bound to it, otherwise the same once more.
+    pub(crate) fn another(&self) -> io::Result<Self> {
         match &self.0 {
-            Kind::Tcp(listener) => {
-                listener.poll_accept(cx).map_ok(|(stream, peer)| (stream.into(), Some(peer)))
+            Kind::Tcp { listener, shared: true } => bind_shared(listener.local_addr()?),
+            Kind::Tcp { listener, shared } => {
+                Ok(Self(Kind::Tcp { listener: listener.try_clone()?, shared: *shared }))
             }
             #[cfg(unix)]
-            Kind::Unix { listener, .. } => {
-                listener.poll_accept(cx).map_ok(|(stream, _)| (Transport::Unix(stream), None))
+            Kind::Unix { listener, file } => {
+                Ok(Self(Kind::Unix { listener: listener.try_clone()?, file: file.clone() }))
             }
+            Kind::Lost(error) => Err(error.kind().into()),
         }
     }
 }
 
-/// Accepts a connection by whichever listener has one, beginning with that whose turn it is.
-pub(crate) fn poll_accept(
-    listeners: &[Listener],
-    turn: &mut usize,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<(Transport, Peer)>> {
-    for offset in 0..listeners.len() {
-        let listener = (*turn + offset) % listeners.len();
-        if let Poll::Ready(accepted) = listeners[listener].poll_accept(cx) {
-            *turn = listener + 1;
-            return Poll::Ready(
-                accepted.map(|(transport, addr)| (transport, Peer { addr, listener, ..Peer::default() })),
-            );
-        }
-    }
-    Poll::Pending
+/// Listens on an address to which others may be bound too, where the system spreads connections then.
+fn bind_shared(address: SocketAddr) -> io::Result<Listener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // As tokio does it: connections of a server that was there before do not keep the port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    let shared = cfg!(target_os = "linux");
+    #[cfg(target_os = "linux")]
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(Listener(Kind::Tcp { listener: socket.into(), shared }))
 }
 
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
-        Self(Kind::Tcp(listener))
+        let kind = |listener| Kind::Tcp { listener, shared: false };
+        Self(listener.into_std().map_or_else(Kind::Lost, kind))
     }
 }
 
@@ -109,7 +135,7 @@ impl TryFrom<std::net::TcpListener> for Listener {
 
     fn try_from(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener).map(Self::from)
+        Ok(Self(Kind::Tcp { listener, shared: false }))
     }
 }
 
@@ -117,7 +143,8 @@ impl TryFrom<std::net::TcpListener> for Listener {
 impl From<tokio::net::UnixListener> for Listener {
     /// The socket's file is whoever's who made it.
     fn from(listener: tokio::net::UnixListener) -> Self {
-        Self(Kind::Unix { listener, _file: None })
+        let kind = |listener| Kind::Unix { listener, file: None };
+        Self(listener.into_std().map_or_else(Kind::Lost, kind))
     }
 }
 
@@ -128,7 +155,115 @@ impl TryFrom<std::os::unix::net::UnixListener> for Listener {
     /// The socket's file is whoever's who made it.
     fn try_from(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        tokio::net::UnixListener::from_std(listener).map(Self::from)
+        Ok(Self(Kind::Unix { listener, file: None }))
+    }
+}
+
+/// A listener in the runtime that accepts.
+enum InRuntime {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix {
+        listener: tokio::net::UnixListener,
+        /// Removed with the last of it.
+        _file: Option<Arc<unix::SocketFile>>,
+    },
+}
+
+struct Accepting {
+    socket: InRuntime,
+    /// Accepting has failed.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Accepting {
+    fn new(listener: Listener) -> io::Result<Self> {
+        let socket = match listener.0 {
+            Kind::Tcp { listener, .. } => InRuntime::Tcp(TcpListener::from_std(listener)?),
+            #[cfg(unix)]
+            Kind::Unix { listener, file } => {
+                InRuntime::Unix { listener: tokio::net::UnixListener::from_std(listener)?, _file: file }
+            }
+            Kind::Lost(error) => return Err(error),
+        };
+        Ok(Self { socket, pause: None })
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Transport, Option<SocketAddr>)>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        loop {
+            let accepted = ready!(match &self.socket {
+                InRuntime::Tcp(listener) => {
+                    listener.poll_accept(cx).map_ok(|(stream, peer)| (stream.into(), Some(peer)))
+                }
+                #[cfg(unix)]
+                InRuntime::Unix { listener, .. } => {
+                    listener.poll_accept(cx).map_ok(|(stream, _)| (Transport::Unix(stream), None))
+                }
+            });
+            match accepted {
+                Err(error) if is_of_connection(&error) => {}
+                Err(error) => {
+                    // Whatever it was, the listener is still there, and trying again at once would spin.
+                    self.pause = Some(Box::pin(sleep(BACK_OFF)));
+                    return Poll::Ready(Err(error));
+                }
+                accepted => return Poll::Ready(accepted),
+            }
+        }
+    }
+}
+
+/// Whether it is the end of a connection that waited to be accepted, and not the listener's.
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown,
+        NetworkUnreachable,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | NetworkDown
+            | NetworkUnreachable
+    )
+}
+
+/// All listeners of a server.
+pub(crate) struct Listeners {
+    all: Vec<Accepting>,
+    turn: usize,
+}
+
+impl Listeners {
+    /// Has the current runtime accept.
+    pub(crate) fn new(listeners: Vec<Listener>) -> io::Result<Self> {
+        let all = listeners.into_iter().map(Accepting::new).collect::<Result<_, _>>()?;
+        Ok(Self { all, turn: 0 })
+    }
+
+    /// Accepts a connection by whichever listener has one, beginning with that whose turn it is. One that fails is left alone for a while, and the
+    /// others are not. Cancel-safe.
+    pub(crate) async fn accept(&mut self) -> io::Result<(Transport, Peer)> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Transport, Peer)>> {
+        let count = self.all.len();
+        for offset in 0..count {
+            let listener = (self.turn + offset) % count;
+            if let Poll::Ready(accepted) = self.all[listener].poll_accept(cx) {
+                self.turn = listener + 1;
+                let peer = |addr| Peer { addr, listener, ..Peer::default() };
+                return Poll::Ready(accepted.map(|(transport, addr)| (transport, peer(addr))));
+            }
+        }
+        Poll::Pending
     }
 }
 
@@ -137,11 +272,10 @@ mod unix {
     use std::fs::{self, Permissions};
     use std::io;
     use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-    use std::os::unix::net::UnixStream;
+    use std::os::unix::net::{UnixListener, UnixStream};
     use std::path::{Path, PathBuf};
 
     use socket2::{Domain, SockAddr, Socket, Type};
-    use tokio::net::UnixListener;
 
     /// How many connections may wait to be accepted: what the standard library has.
     const BACKLOG: i32 = 128;
@@ -171,7 +305,7 @@ mod unix {
         }
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
-        Ok((UnixListener::from_std(socket.into())?, file))
+        Ok((socket.into(), file))
     }
 
     /// Whether it is a socket where nobody listens.

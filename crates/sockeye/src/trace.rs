@@ -3,13 +3,12 @@
 //! Of what a client sends, only the path, the names of the query's parameters and the subprotocol are told: never a header
 //! field or a parameter's value, where credentials are.
 
-use std::net::SocketAddr;
-
 use sockeye_proto::CloseInfo;
 use sockeye_proto::handshake::Request;
 
 use crate::error::Error;
 use crate::metrics::Refused;
+use crate::peer::Peer;
 
 /// A connection's span.
 #[derive(Clone, Default)]
@@ -18,10 +17,11 @@ pub(crate) struct Span(#[cfg(feature = "tracing")] Option<tracing::Span>);
 #[cfg(feature = "tracing")]
 impl Span {
     /// For an opening handshake; nothing if nobody collects it.
-    pub(crate) fn new(request: &Request, peer: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(request: &Request, peer: &Peer) -> Self {
         let span = tracing::info_span!(
             "websocket",
-            peer = peer.map(tracing::field::display),
+            peer = peer.addr.map(tracing::field::display),
+            client = peer.other_client().map(tracing::field::display),
             path = redacted(request.path(), request.query()),
             subprotocol = tracing::field::Empty,
         );
@@ -69,7 +69,7 @@ impl Span {
 #[cfg(not(feature = "tracing"))]
 #[expect(clippy::unused_self, reason = "as with the feature")]
 impl Span {
-    pub(crate) fn new(_: &Request, _: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(_: &Request, _: &Peer) -> Self {
         Self()
     }
 
@@ -88,12 +88,17 @@ impl Span {
 
 /// An opening handshake led to no connection.
 #[cfg(feature = "tracing")]
-pub(crate) fn refused(why: Refused, peer: Option<SocketAddr>) {
-    tracing::info!(peer = peer.map(tracing::field::display), reason = why.name(), "refused");
+pub(crate) fn refused(why: Refused, peer: &Peer) {
+    tracing::info!(
+        peer = peer.addr.map(tracing::field::display),
+        client = peer.other_client().map(tracing::field::display),
+        reason = why.name(),
+        "refused"
+    );
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) fn refused(_: Refused, _: Option<SocketAddr>) {}
+pub(crate) fn refused(_: Refused, _: &Peer) {}
 
 /// A path and its query, without the values in it.
 #[cfg(feature = "tracing")]

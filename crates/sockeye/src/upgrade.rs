@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::handshake::{Handshake, agree, choose_subprotocol};
 use crate::incoming::Policy;
 use crate::opening::{OpenCause, Opening, Phase};
+use crate::origin::Origins;
 use crate::socket::WebSocket;
 use crate::transport::Transport;
 
@@ -149,18 +150,24 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Lets in pages of an origin other than the server's own, such as `https://app.example.com` (RFC 6455 section 10.2).
+    /// Sets pages of which origins are let in beside the server's own (RFC 6455 section 10.2). Given as an `Arc`, all connections share it.
+    #[must_use]
+    pub fn origins(mut self, origins: impl Into<Arc<Origins>>) -> Self {
+        self.policy.origins = origins.into();
+        self
+    }
+
+    /// Lets in pages of this origin too, such as `https://app.example.com` or `https://*.example.com`, as [`Server::allow_origin`](crate::Server::allow_origin) does.
     #[must_use]
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
-        Arc::make_mut(&mut self.policy.origins).listed.push(origin.into());
+        Arc::make_mut(&mut self.policy.origins).add(origin.into());
         self
     }
 
     /// Lets in pages of any origin: with the visitor's cookies, if the browser sends them.
     #[must_use]
-    pub fn allow_any_origin(mut self) -> Self {
-        Arc::make_mut(&mut self.policy.origins).any = true;
-        self
+    pub fn allow_any_origin(self) -> Self {
+        self.origins(Origins::any())
     }
 
     /// Says which subprotocols there are: the first that the client offered and that is among them is agreed on, or none (RFC 6455
@@ -240,7 +247,7 @@ impl WebSocketUpgrade {
         mut answer: Answer,
     ) -> Result<(Response<B>, Upgrading), UpgradeError> {
         let Self { request, on_upgrade, mut opening, policy, .. } = self;
-        if !policy.origins.allow(request.origin(), request.host()) {
+        if !policy.origins.allows(request.origin(), request.host()) {
             return Err(UpgradeError::Origin(request.origin().unwrap_or_default().to_owned()));
         }
         let config = policy.config;

@@ -80,6 +80,20 @@ async fn one_address_does_not_take_what_is_there_for_all() {
     server.stop().await;
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn whoever_comes_by_a_unix_socket_is_told_503_too() {
+    let path = std::env::temp_dir().join(format!("sockeye-limits-{}", std::process::id()));
+    let unix = sockeye::Listener::unix(&path, None).unwrap();
+    let (server, connections) = serve_few(|server| server.listen(unix).max_connections(0)).await;
+    let mut answer = String::new();
+    let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert_eq!(connections.refused(), 1);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_handshake_that_trickles_in_is_ended_in_time() {
     let mut config = Config::default();

@@ -128,6 +128,25 @@ async fn clients_show_certificates_where_asked_to() {
 }
 
 #[tokio::test]
+async fn all_that_is_shown_and_asked_for_can_be_replaced() {
+    let (ca, clients, others) = (Ca::new("ca"), Ca::new("clients"), Ca::new("others"));
+    let (own, mine) = (tls_of(&ca.issue(&["localhost"])), clients.issue(&["client"]));
+    // It keeps what it needs to resume a session.
+    let showing = trusting(&ca).client_certificate_pem(mine.chain.as_bytes(), mine.key.as_bytes()).unwrap();
+    let tls = own.clone().client_ca_pem(clients.pem.as_bytes()).unwrap();
+    let server = serve_tls(&tls).await;
+    let mut before = open(showing.clone(), &server).await.unwrap();
+    echoes(&mut before).await;
+
+    tls.replace(&own.client_ca_pem(others.pem.as_bytes()).unwrap());
+    let error = open(showing.clone(), &server).await.unwrap_err();
+    assert!(matches!(cause(&error), OpenCause::Tls(TlsError::ClientCertificateRefused(_))), "{error}");
+    echoes(&mut before).await;
+    tls.replace(&tls_of(&ca.issue(&["localhost"])));
+    echoes(&mut open(trusting(&ca), &server).await.unwrap()).await;
+}
+
+#[tokio::test]
 async fn who_does_not_get_on_with_tls_holds_up_nobody() {
     let ca = Ca::new("ca");
     let mut config = Config::default();

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use sockeye::{CloseCode, HeaderName, HeaderValue, Proxy};
+use sockeye::{CloseCode, ForwardedBy, HeaderName, HeaderValue, Networks, Origins, Proxy};
 
 /// `Name: value` as curl has it; `Name;` gives a field without a value.
 pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -64,6 +64,27 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|bytes| *bytes > 0)
         .ok_or_else(|| "it must be a number of bytes from 1 on".into())
+}
+
+/// Permissions, as `chmod` has them.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let is_octal = !digits.is_empty() && digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
+    mode.ok_or_else(|| "it must be permissions from 0 to 777 in octal, such as 660".into())
+}
+
+/// A network, checked; [`Networks`] are made of all together.
+pub(super) fn network(text: &str) -> Result<String, String> {
+    Networks::new([text]).map(|_| text.into()).map_err(|error| error.to_string())
+}
+
+pub(super) fn forwarded_by(text: &str) -> Result<ForwardedBy, String> {
+    match text {
+        "forwarded" => Ok(ForwardedBy::Forwarded),
+        "x-forwarded-for" => Ok(ForwardedBy::XForwardedFor),
+        _ => Err("it must be forwarded or x-forwarded-for".into()),
+    }
 }
 
 /// The code of a server that goes down.
@@ -165,15 +186,9 @@ pub(super) fn address(text: &str) -> Result<String, String> {
     }
 }
 
-/// An origin as browsers write it; any other form would never match.
+/// A pattern of origins, checked; [`Origins`] are made of all together.
 pub(super) fn origin(text: &str) -> Result<String, String> {
-    let is_plain = |(scheme, host): (&str, &str)| {
-        !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', '@', ' '])
-    };
-    if text == "*" || text == "null" || text.split_once("://").is_some_and(is_plain) {
-        return Ok(text.into());
-    }
-    Err("it must be a scheme and a host, such as https://app.example.com, with nothing behind".into())
+    Origins::new([text]).map(|_| text.into()).map_err(|error| error.to_string())
 }
 
 /// A host as it is in `Host`, without a port.
@@ -218,7 +233,14 @@ mod tests {
         }
         check(
             origin,
-            &["*", "null", "https://app.example", "http://127.0.0.1:8000", "http://[::1]:1"],
+            &[
+                "*",
+                "null",
+                "https://app.example",
+                "http://127.0.0.1:8000",
+                "http://[::1]:1",
+                "https://*.example",
+            ],
             &["", "app.example", "https://app.example/", "https://", "://host"],
         );
         check(
@@ -258,6 +280,9 @@ mod tests {
             &["ftp://a.example", "http://"],
         );
         check(bytes, &["1", "16777216"], &["0", "", "-1", "1k", "99999999999999999999"]);
+        check(mode, &["660", "0660", "0o660", "0", "777"], &["", "0o", "668", "1777", "+660", "u=rw"]);
+        check(network, &["10.0.0.0/8", "::1", "unix"], &["", "10.0.0.0/33", "a.example"]);
+        check(forwarded_by, &["forwarded", "x-forwarded-for"], &["", "via"]);
         check(drain_code, &["1001", "1012"], &["1000", "", "01001"]);
         check(count_or_inf, &["0", "7", "inf"], &["-1", "", "1.5"]);
         check(seconds_or_inf, &["0", "inf"], &["-1", "infinite"]);

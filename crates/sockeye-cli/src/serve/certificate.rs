@@ -1,67 +1,63 @@
-//! The certificate that is shown by TLS: read from files, again and again, or made.
+//! The certificate that is shown by TLS, read from files or made, and the CAs of clients.
 
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::Path;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use sockeye::ServerTls;
 
-use super::listen::Listening;
-use crate::args::Certificate;
-use crate::{complain, tell};
+use crate::args::{Certificate, Serve};
+use crate::tell;
 
 /// What is shown, if there is TLS.
-pub(super) enum Shown {
-    None,
-    Files { tls: ServerTls, chain: PathBuf, key: PathBuf },
-    SelfSigned(ServerTls),
+pub(super) struct Shown {
+    pub(super) tls: ServerTls,
+    /// The certificate that was made for this run, and its key.
+    made: Option<(String, String)>,
 }
 
 impl Shown {
-    pub(super) fn new(certificate: &Certificate, listening: &[Listening]) -> Result<Self, String> {
-        match certificate {
-            Certificate::None => Ok(Self::None),
-            Certificate::Files { chain, key } => {
-                let (chain_pem, key_pem) = read(chain, key)?;
-                let tls = ServerTls::from_pem(&chain_pem, &key_pem).map_err(|error| error.to_string())?;
-                Ok(Self::Files { tls, chain: chain.clone(), key: key.clone() })
+    pub(super) fn new(plan: &Serve, addresses: &[Option<SocketAddr>]) -> Result<Option<Self>, String> {
+        let made = match plan.tls {
+            Certificate::None => return Ok(None),
+            Certificate::Files { .. } => None,
+            Certificate::SelfSigned => {
+                let made = self_signed(addresses);
+                Some(made.map_err(|error| format!("no certificate can be made: {error}"))?)
             }
-            Certificate::SelfSigned => self_signed(listening)
-                .map(Self::SelfSigned)
-                .map_err(|error| format!("no certificate can be made: {error}")),
-        }
+        };
+        load(plan, made.as_ref()).map(|tls| Some(Self { tls, made }))
     }
 
-    pub(super) fn tls(&self) -> Option<&ServerTls> {
-        match self {
-            Self::None => None,
-            Self::Files { tls, .. } | Self::SelfSigned(tls) => Some(tls),
-        }
-    }
-
-    /// Reads the files again, if there are any.
-    pub(super) fn reload(&self) {
-        let Self::Files { tls, chain, key } = self else { return };
-        let result = read(chain, key)
-            .and_then(|(chain, key)| tls.reload(&chain, &key).map_err(|error| error.to_string()));
-        match result {
-            Ok(()) => tell("the certificate was read again"),
-            Err(error) => complain(format_args!("the old certificate stays: {error}")),
-        }
+    /// Reads all files again. Nothing is shown of that yet: what is to be shown goes to [`ServerTls::replace`].
+    pub(super) fn read_again(&self, plan: &Serve) -> Result<ServerTls, String> {
+        load(plan, self.made.as_ref())
     }
 }
 
-fn read(chain: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), String> {
-    let read =
-        |path: &Path| fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
-    Ok((read(chain)?, read(key)?))
+fn load(plan: &Serve, made: Option<&(String, String)>) -> Result<ServerTls, String> {
+    let tls = match (&plan.tls, made) {
+        (Certificate::Files { chain, key }, _) => ServerTls::from_pem(&read(chain)?, &read(key)?),
+        (_, Some((chain, key))) => ServerTls::from_pem(chain.as_bytes(), key.as_bytes()),
+        (_, None) => return Err("there is no certificate".into()),
+    };
+    let tls = tls.map_err(|error| error.to_string())?;
+    match &plan.client_ca {
+        Some(file) => tls.client_ca_pem(&read(file)?).map_err(|error| format!("{}: {error}", file.display())),
+        None => Ok(tls),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 /// Makes a certificate for the loopback names and the addresses listened on, and tells its fingerprint.
-fn self_signed(listening: &[Listening]) -> Result<ServerTls, Box<dyn std::error::Error>> {
+fn self_signed(addresses: &[Option<SocketAddr>]) -> Result<(String, String), Box<dyn std::error::Error>> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    for address in listening.iter().filter_map(|listening| listening.address) {
+    for address in addresses.iter().flatten() {
         let name = address.ip().to_string();
         if !address.ip().is_unspecified() && !names.contains(&name) {
             names.push(name);
@@ -77,5 +73,5 @@ fn self_signed(listening: &[Listening]) -> Result<ServerTls, Box<dyn std::error:
         write!(fingerprint, "{}{byte:02X}", if index == 0 { "" } else { ":" })?;
     }
     tell(format_args!("certificate made for this run, SHA-256 {fingerprint}"));
-    Ok(ServerTls::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes())?)
+    Ok((certificate.pem(), key.serialize_pem()))
 }

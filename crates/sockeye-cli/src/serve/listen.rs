@@ -39,13 +39,15 @@ pub(super) async fn listen(
     mut inherited: Inherited,
 ) -> Result<(Vec<Listening>, Option<Listening>), (String, io::Error)> {
     let mut listening = Vec::new();
+    let is_shared = plan.workers.is_some_and(|count| count > 1);
     for wanted in &plan.listen {
         match wanted {
-            Listen::Tcp(address) => listening.push(tcp(address).await?),
+            Listen::Tcp(address) => listening.push(tcp(address, is_shared).await?),
             #[cfg(unix)]
             Listen::Unix(path) => {
                 let place = format!("unix:{}", path.display());
-                let listener = Listener::unix(path, None).map_err(|error| (place.clone(), error))?;
+                let listener =
+                    Listener::unix(path, plan.unix_mode).map_err(|error| (place.clone(), error))?;
                 listening.push(Listening { listener, address: None, place });
             }
             #[cfg(unix)]
@@ -54,14 +56,16 @@ pub(super) async fn listen(
         }
     }
     let for_metrics = match &plan.metrics_listen {
-        Some(address) => Some(tcp(address).await?),
+        Some(address) => Some(tcp(address, false).await?),
         None => None,
     };
     Ok((listening, for_metrics))
 }
 
-async fn tcp(address: &str) -> Result<Listening, (String, io::Error)> {
-    let listener = Listener::tcp(address).await.map_err(|error| (address.to_owned(), error))?;
+/// Listens on an address, in such a way that workers can share it if they are to.
+async fn tcp(address: &str, shared: bool) -> Result<Listening, (String, io::Error)> {
+    let listener = if shared { Listener::tcp_shared(address).await } else { Listener::tcp(address).await };
+    let listener = listener.map_err(|error| (address.to_owned(), error))?;
     Ok(of_tcp(listener, address))
 }
 

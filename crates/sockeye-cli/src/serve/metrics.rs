@@ -1,6 +1,8 @@
 //! `/metrics`: what the library counts, in the text format that Prometheus reads.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -53,6 +55,19 @@ impl Exposition {
         debug_assert!(encoded.is_ok(), "a String takes all");
         text
     }
+}
+
+/// Reads a token.
+pub(super) fn token(file: &Path) -> io::Result<String> {
+    let token = std::fs::read_to_string(file)?.trim().to_owned();
+    // RFC 6750 section 2.1: "b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"=""
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "there must be one token in it, without spaces",
+        ));
+    }
+    Ok(token)
 }
 
 #[derive(Debug)]

@@ -78,6 +78,22 @@ impl ServerTls {
         Ok(())
     }
 
+    /// Shows from now on what another one shows, and asks clients for certificates as that does. Connections that are there, also those that are being
+    /// opened, go on as they are; sessions of before are not resumed, so that nobody comes back by a CA that is trusted no more.
+    ///
+    /// ```
+    /// # fn example(tls: &sockeye::ServerTls, chain: &[u8], key: &[u8], ca: &[u8]) -> Result<(), sockeye::TlsError> {
+    /// // If anything is wrong with it, nothing has changed.
+    /// let new = sockeye::ServerTls::from_pem(chain, key)?.client_ca_pem(ca)?;
+    /// tls.replace(&new);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn replace(&self, with: &Self) {
+        let new = with.config();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
     fn make(certified: CertifiedKey, clients: Arc<dyn ClientCertVerifier>) -> Result<Self, TlsError> {
         let mut config = ServerConfig::builder_with_provider(verify::provider())
             .with_safe_default_protocol_versions()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::{CloseCode, Config, Drain};
+use sockeye::{CloseCode, Settings};
 
 use crate::args::values::{bytes, drain_code, seconds};
 
@@ -15,7 +15,7 @@ pub(super) struct Limits {
     ///
     /// Of IPv6 from one network of 64 bits.
     #[arg(long, value_name = "N", hide_short_help = true)]
-    pub(super) max_connections_per_addr: Option<usize>,
+    max_connections_per_addr: Option<usize>,
     /// The longest message, after inflating
     ///
     /// A longer one closes its connection with 1009.
@@ -58,7 +58,9 @@ pub(super) struct Deadlines {
 }
 
 impl Limits {
-    pub(super) fn limit(&self, config: &mut Config) {
+    pub(super) fn set(&self, settings: &mut Settings) {
+        settings.max_connections_per_addr = self.max_connections_per_addr;
+        let config = &mut settings.config;
         config.max_message_size = self.max_message_size;
         // A message may come in one frame.
         config.max_frame_size = self.max_message_size;
@@ -67,19 +69,16 @@ impl Limits {
 }
 
 impl Deadlines {
-    pub(super) fn limit(&self, config: &mut Config) {
+    pub(super) fn set(&self, settings: &mut Settings) {
         let some = |duration: Duration| (!duration.is_zero()).then_some(duration);
+        let config = &mut settings.config;
         config.open_timeout = some(self.open_timeout);
         config.close_timeout = some(self.close_timeout);
         config.ping_interval = some(self.ping_interval);
         config.ping_timeout = some(self.ping_timeout);
-    }
-
-    pub(super) fn drain(&self) -> Drain {
-        let mut drain = Drain::default();
+        let drain = &mut settings.drain;
         drain.code = self.drain_code;
         drain.over = self.drain;
         drain.deadline = self.drain_deadline;
-        drain
     }
 }
