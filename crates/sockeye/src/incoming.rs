@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use sockeye_proto::handshake::{self, Answer, Head, Request, ServerHandshake};
-use sockeye_proto::{Config, HeaderMap, HeaderValue, Role, StatusCode, header};
+use sockeye_proto::{Config, HandshakeError, HeaderMap, HeaderValue, Role, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -156,8 +156,12 @@ async fn read_head(
 ) -> Result<Head, OpenCause> {
     let mut opening = ServerHandshake::new(config, Instant::now().into_std());
     loop {
-        if let Some(head) = opening.receive(input, Instant::now().into_std())? {
-            return Ok(head);
+        match opening.receive(input, Instant::now().into_std()) {
+            Ok(Some(head)) => return Ok(head),
+            Ok(None) => {}
+            // The same deadline as that of the whole, if a byte comes when it passes.
+            Err(HandshakeError::TimedOut) => return Err(OpenCause::Timeout),
+            Err(error) => return Err(error.into()),
         }
         if !read_more(transport, input).await? {
             return Err(opening.receive_end().into());

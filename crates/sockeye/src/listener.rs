@@ -16,8 +16,9 @@ use tokio::time::{Sleep, sleep};
 use crate::peer::Peer;
 use crate::transport::Transport;
 
-/// How many connections may wait to be accepted: as many as tokio has it.
-const BACKLOG: i32 = 1024;
+/// How many connections may wait to be accepted, unless the system has set less (`net.core.somaxconn`): clients that all come back at once find room.
+/// Whoever finds none tries again after a second only.
+const BACKLOG: i32 = 4096;
 
 /// How long to wait before accepting again when that failed, for want of file descriptors mostly.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -52,7 +53,7 @@ enum Kind {
 impl Listener {
     /// Listens on a TCP address; port 0 picks one, which [`local_addr`](Self::local_addr) tells.
     pub async fn tcp(address: impl ToSocketAddrs) -> io::Result<Self> {
-        TcpListener::bind(address).await.map(Self::from)
+        bind_any(address, false).await
     }
 
     /// Listens on a TCP address with `SO_REUSEPORT`, so that each [worker](crate::Server::worker) gets a queue of its own, between which the system spreads who connects.
@@ -61,14 +62,7 @@ impl Listener {
     ///
     /// On other systems than Linux, where connections are not spread like that, this is the same as [`tcp`](Self::tcp).
     pub async fn tcp_shared(address: impl ToSocketAddrs) -> io::Result<Self> {
-        let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-        for address in lookup_host(address).await? {
-            match bind_shared(address) {
-                Ok(listener) => return Ok(listener),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
+        bind_any(address, cfg!(target_os = "linux")).await
     }
 
     /// Listens on a unix socket (`AF_UNIX`), whose file is made for that, with these permissions, such as `0o660`, or those that the process's umask leaves. It is
@@ -96,7 +90,7 @@ impl Listener {
     /// Another one on the same address: with a queue of its own if others may be bound to it, otherwise the same once more.
     pub(crate) fn another(&self) -> io::Result<Self> {
         match &self.0 {
-            Kind::Tcp { listener, shared: true } => bind_shared(listener.local_addr()?),
+            Kind::Tcp { listener, shared: true } => bind(listener.local_addr()?, true),
             Kind::Tcp { listener, shared } => {
                 Ok(Self(Kind::Tcp { listener: listener.try_clone()?, shared: *shared }))
             }
@@ -109,13 +103,24 @@ impl Listener {
     }
 }
 
-/// Listens on an address to which others may be bound too, where the system spreads connections then.
-fn bind_shared(address: SocketAddr) -> io::Result<Listener> {
+/// Listens on the first of these addresses on which that is possible.
+async fn bind_any(addresses: impl ToSocketAddrs, shared: bool) -> io::Result<Listener> {
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+    for address in lookup_host(addresses).await? {
+        match bind(address, shared) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// Listens on an address, to which others may be bound too if it is shared: the system spreads connections then.
+fn bind(address: SocketAddr, shared: bool) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // As tokio does it: connections of a server that was there before do not keep the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
-    let shared = cfg!(target_os = "linux");
     #[cfg(target_os = "linux")]
     socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
@@ -278,8 +283,7 @@ mod unix {
 
     use socket2::{Domain, SockAddr, Socket, Type};
 
-    /// How many connections may wait to be accepted: as many as tokio has it for TCP. Beyond them a client is refused at once, and fronts do not try again.
-    const BACKLOG: i32 = 1024;
+    use super::BACKLOG;
 
     /// The file of a unix socket, to be removed in the end.
     #[derive(Debug)]

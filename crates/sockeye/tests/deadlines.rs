@@ -47,6 +47,18 @@ async fn a_server_waits_for_the_opening_10_seconds_however_slow_the_bytes_come()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_byte_that_comes_at_the_deadline_of_the_opening_makes_no_other_error_of_it() {
+    let (mut client, server) = tokio::io::duplex(1000);
+    let late = async {
+        sleep(10 * SECOND).await;
+        client.write_all(b"G").await.unwrap();
+    };
+    let ((), accepted) = tokio::join!(biased; late, accept(server));
+    let error = accepted.unwrap_err();
+    assert!(timed_out(&error), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_found_after_interval_and_timeout() {
     let (mut client, _silent) = pair();
     let start = Instant::now();

@@ -5,9 +5,11 @@ mod support;
 
 use std::fs;
 use std::io;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use sockeye::{Client, Error, Incoming, Listener, Server, connect};
 use tokio::sync::oneshot;
@@ -179,5 +181,23 @@ async fn failures_to_accept_are_told_now_and_then_for_all_workers() {
     control.shut_down();
     for running in running {
         running.await.unwrap().unwrap();
+    }
+}
+
+/// Clients that all come back at once find room to wait in: where there is none, the system has them try again after a second only.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn hundreds_may_wait_to_be_accepted() {
+    let most = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let count = most.trim().parse::<usize>().unwrap().min(500);
+    for listener in
+        [Listener::tcp("127.0.0.1:0").await.unwrap(), Listener::tcp_shared("127.0.0.1:0").await.unwrap()]
+    {
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        for number in 0..count {
+            let one = TcpStream::connect_timeout(&address, Duration::from_secs(10));
+            waiting.push(one.unwrap_or_else(|error| panic!("after {number} of {count}: {error}")));
+        }
     }
 }

@@ -53,7 +53,7 @@ pub struct Server {
 impl Server {
     /// Listens on an address; port 0 picks one, which [`local_addr`](Self::local_addr) tells.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        TcpListener::bind(address).await.map(Self::from)
+        Listener::tcp(address).await.map(Self::from_listener)
     }
 
     /// Listens on what is given: a unix socket, or what somebody else has bound.
