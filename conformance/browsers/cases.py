@@ -51,10 +51,10 @@ def text(t):
 def unicode(t):
     t.visit()
     texts = ["Grüße, añejo, ß", "紅鮭は海から川へ帰る", "🐟👩‍👩‍👧‍👦🇯🇵", "one\ntwo\n\nfour", "\ufeffmark\U0010ffff\u2028"]
-    for one in texts:
+    for count, one in enumerate(texts, 1):
         t.fill("#text", one)
         t.browser.click("#send")
-    received = t.rows('.received[data-kind="text"]', len(texts))
+        received = t.rows('.received[data-kind="text"]', count)
     t.same([row["text"] for row in received], texts)
     t.same(received[-1]["size"], len(texts[-1].encode()))
     t.run("fill('#text', 'x' + '🐟'.repeat(300_000)); $('#send').click()")  # far more than the log keeps
@@ -358,15 +358,16 @@ def seen_by_server(t):
 @case("a connection that is cut without a closing handshake is 1006, not clean")
 def cut(t):
     t.elsewhere()
-    t.same(t.events(t.peer_url("/cut")), ["open", 'close 1006 "" unclean'])
+    t.same(t.events(t.peer_url("/cut"), "socket.send('now')"), ["open", 'close 1006 "" unclean'])
 
 
-@case("a page that goes away closes with 1001")
+@case("a page whose window is closed closes with 1001")
 def goes_away(t):
     t.elsewhere()
+    t.browser.popup(t.origin, 360, 740)
     url = t.peer_url()
     t.run("""window.kept = new WebSocket(given[0]); await late(new Promise((resolve) => { kept.onopen = resolve; }), 'the opening')""", url)
-    t.browser.open("about:blank")
+    t.browser.back()
     t.same(t.peer_said(url, "closed"), '1001 "" clean: true')
 
 
@@ -388,7 +389,7 @@ def untrusted(t):
     t.same(t.events(f"wss://{server.host}/echo"), ["error", 'close 1006 "" unclean'])
 
 
-# W3C Mixed Content section 4.4: what is not "potentially trustworthy" is blocked in a page that came by https; loopback addresses are, hence the other one.
+# Loopback addresses are "potentially trustworthy" (W3C Secure Contexts section 3.1), and no mixed content where they are: hence the other address.
 @case("a page that came by https may not open ws (mixed content), and one that came by http may")
 def mixed_content(t):
     address = t.away()

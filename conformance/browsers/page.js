@@ -41,9 +41,10 @@ const rows = async (selector, count) => {
   }));
 };
 
-// What a WebSocket tells until it is closed; once it is open, `then` is called with it.
-const events = (url, then = () => {}, protocols = []) => late(new Promise((resolve) => {
+// What a WebSocket tells until it is closed, or for so long; once it is open, `then` is called with it.
+const events = (url, then = () => {}, protocols = []) => new Promise((resolve) => {
   const seen = [];
+  setTimeout(() => resolve([...seen, 'no more']), WAIT);
   let socket;
   try {
     socket = new WebSocket(url, protocols);
@@ -56,7 +57,7 @@ const events = (url, then = () => {}, protocols = []) => late(new Promise((resol
   };
   socket.onerror = () => seen.push('error');
   socket.onclose = ({ code, reason, wasClean }) => resolve([...seen, `close ${code} ${JSON.stringify(reason)} ${wasClean ? 'clean' : 'unclean'}`]);
-}), `the close of ${url}`);
+});
 
 // Sends messages, at most 8 in flight, and compares each that comes back. Gives the extensions, and how the connection ended.
 const echo = (url, count, message, same) => late(new Promise((resolve, reject) => {

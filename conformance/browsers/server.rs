@@ -1,8 +1,8 @@
 //! What the browser cases need of a server and `sockeye serve` has not: subprotocols, small windows that are taken over, closes of
 //! its own, and words on stdout about what it was offered and how each connection ended.
 //!
-//! `browsers_server [CERTIFICATE KEY]`; `/close/CODE/N/..` is closed at once, with N fish for the reason, `/cut/..` without a closing
-//! handshake, anything else is an echo.
+//! `browsers_server [CERTIFICATE KEY]`; `/close/CODE/N/..` is closed at once, with N fish for the reason; `/cut/..` after a message, without a closing
+//! handshake; anything else is an echo.
 
 use sockeye::{Config, Deflate, Incoming, Server, ServerTls};
 
@@ -38,7 +38,10 @@ async fn serve(incoming: Incoming) -> Result<(), sockeye::Error> {
             let (code, fish) = (code.parse::<u16>().unwrap_or(1011), fish.parse().unwrap_or(0));
             ws.close(code, "🐟".repeat(fish)).await?;
         }
-        ["", "cut", ..] => return Ok(()),
+        ["", "cut", ..] => {
+            ws.recv().await?;
+            return Ok(());
+        }
         _ => {
             while let Some(message) = ws.recv().await? {
                 ws.send(message).await?;
