@@ -233,8 +233,9 @@ def log(t):
     t.same(records[3]["text"], "alpha")
     t.match(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$", records[3]["time"])
 
+    t.run("window.noted = until(() => $('#note').textContent, 'a note')")  # the next drawing of the log takes it away
     t.browser.click("#copy")
-    t.note("Copied 4 rows.")
+    t.same(t.run("return await noted"), "Copied 4 rows.")
     t.browser.keys("#text", "\ue009v")  # Control+V
     t.match(r"^\d\d:\d\d:\d\d\.\d{3} ↓ text 5 B [\d.]+ ms  alpha$", t.run("return $('#text').value").split("\n")[3])
 
@@ -309,8 +310,10 @@ def small_windows(t):
     t.elsewhere()
     url = t.peer_url()
     end = t.run(f"const text = {TEXTS}; return await echo(given[0], 1000, text, (data, i) => data === text(i))", url)
+    agreed = "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12"
     t.same(t.peer_said(url, "offered"), "permessage-deflate; client_max_window_bits")
-    t.same(end, {"came": 1000, "extensions": "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12", "code": 1000, "wasClean": True})
+    t.same(t.peer_said(url, "agreed"), agreed)
+    t.same(end, {"came": 1000, "extensions": agreed, "code": 1000, "wasClean": True})
 
 
 for kind in ("arraybuffer", "blob"):

@@ -33,6 +33,9 @@ async fn serve(incoming: Incoming) -> Result<(), sockeye::Error> {
     let offers = incoming.headers().get("sec-websocket-extensions").and_then(|offers| offers.to_str().ok());
     println!("offered {path} {}", offers.unwrap_or("nothing"));
     let mut ws = incoming.accept_subprotocol(&SUBPROTOCOLS).await?;
+    let agreed: Vec<_> =
+        ws.handshake().iter().flat_map(|opening| &opening.extensions).map(ToString::to_string).collect();
+    println!("agreed {path} {}", agreed.join(", "));
     match path.split('/').collect::<Vec<_>>()[..] {
         ["", "close", code, fish, ..] => {
             let (code, fish) = (code.parse::<u16>().unwrap_or(1011), fish.parse().unwrap_or(0));
@@ -49,7 +52,12 @@ async fn serve(incoming: Incoming) -> Result<(), sockeye::Error> {
         }
     }
     if let Some(close) = ws.close_info() {
-        println!("closed {path} {} {:?} clean: {}", u16::from(close.code), close.reason.as_str(), close.clean);
+        println!(
+            "closed {path} {} {:?} clean: {}",
+            u16::from(close.code),
+            close.reason.as_str(),
+            close.clean
+        );
     }
     Ok(())
 }

@@ -191,12 +191,13 @@ class Browser:
 
     def popup(self, url, width, height):
         """Goes on in a new window, whose page has this size."""
-        self.run("open(given[0], '_blank', `popup,width=${given[1]},height=${given[2]}`)", url, width, height)
+        self.run("open('about:blank', '_blank', `popup,width=${given[0]},height=${given[1]}`)", width, height)
         limit = time.monotonic() + 10
         while not (others := [window for window in self.ask("windows") if window != self.first]):
             if time.monotonic() > limit:
                 raise Failure("no window was opened")
         self.ask("switch", handle=others[0])
+        self.open(url)
 
     def back(self):
         """Closes all windows but the first, and empties that."""
@@ -238,17 +239,19 @@ class Browser:
     def screenshot(self, path):
         path.write_bytes(base64.b64decode(self.ask("screenshot")))
 
-    def console(self, origin):
+    def console(self):
         """What the console was told of this origin's pages since the last call, warnings and errors. WebKit's driver does not say."""
         if self.engine == "chromium":
             return [entry["message"] for entry in self.ask("log", type="browser")]
         if self.engine == "firefox":
+            origin = self.run("return location.origin")
             self.ask("context", value="chrome")
-            try:
-                return self.ask("script", sandbox=None, args=[origin], script="""
-                    const seen = Services.console.getMessageArray().filter((one) => one instanceof Ci.nsIScriptError && one.sourceName.startsWith(arguments[0]));
+            try:  # a script that is at work when its page is left is told as terminated
+                return self.ask("script", sandbox=None, args=[], script="""
+                    const told = ({ sourceName, errorMessage }) => sourceName.startsWith(arguments[0]) && !errorMessage.startsWith('Script terminated');
+                    const seen = Services.console.getMessageArray().filter((one) => one instanceof Ci.nsIScriptError && told(one));
                     Services.console.reset();
-                    arguments[1](seen.map((one) => one.errorMessage));""")
+                    arguments[0](seen.map((one) => one.errorMessage));""".replace("arguments[0]", json.dumps(origin), 1))
             finally:
                 self.ask("context", value="content")
         return []
