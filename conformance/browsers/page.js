@@ -1,5 +1,6 @@
 // What the cases' scripts use in the page. Every wait has a limit.
-const WAIT = 10_000;
+const WAIT = 20_000;
+const CLOSE = 3_000; // from `error` to `close`, which the standard has follow at once
 
 const late = (promise, what) => Promise.race([promise, new Promise((_, reject) => setTimeout(() => reject(new Error(`waited ${WAIT} ms for ${what}`)), WAIT))]);
 
@@ -44,7 +45,8 @@ const rows = async (selector, count) => {
 // What a WebSocket tells until it is closed, or for so long; once it is open, `then` is called with it.
 const events = (url, then = () => {}, protocols = []) => new Promise((resolve) => {
   const seen = [];
-  setTimeout(() => resolve([...seen, 'no more']), WAIT);
+  const end = () => resolve([...seen, 'no more']);
+  setTimeout(end, WAIT);
   let socket;
   try {
     socket = new WebSocket(url, protocols);
@@ -55,7 +57,10 @@ const events = (url, then = () => {}, protocols = []) => new Promise((resolve) =
     seen.push(socket.protocol ? `open ${socket.protocol}` : 'open');
     then(socket);
   };
-  socket.onerror = () => seen.push('error');
+  socket.onerror = () => {
+    seen.push('error');
+    setTimeout(end, CLOSE);
+  };
   socket.onclose = ({ code, reason, wasClean }) => resolve([...seen, `close ${code} ${JSON.stringify(reason)} ${wasClean ? 'clean' : 'unclean'}`]);
 });
 

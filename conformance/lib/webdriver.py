@@ -247,11 +247,11 @@ class Browser:
             origin = self.run("return location.origin")
             self.ask("context", value="chrome")
             try:  # a script that is at work when its page is left is told as terminated
-                return self.ask("script", sandbox=None, args=[], script="""
+                return self.ask("script", sandbox=None, args=[origin], script="""
                     const told = ({ sourceName, errorMessage }) => sourceName.startsWith(arguments[0]) && !errorMessage.startsWith('Script terminated');
                     const seen = Services.console.getMessageArray().filter((one) => one instanceof Ci.nsIScriptError && told(one));
                     Services.console.reset();
-                    arguments[0](seen.map((one) => one.errorMessage));""".replace("arguments[0]", json.dumps(origin), 1))
+                    arguments[1](seen.map((one) => one.errorMessage));""")
             finally:
                 self.ask("context", value="content")
         return []
