@@ -48,7 +48,7 @@ fn the_page_comes_with_a_policy_that_lets_in_nothing_else() {
     let directives: Vec<_> = policy.split("; ").collect();
     for directive in [
         "default-src 'none'",
-        "img-src blob:",
+        "img-src 'self' blob:",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",

@@ -233,7 +233,7 @@ fn with(mut response: Answer, name: header::HeaderName, value: &'static str) -> 
 fn page_policy(page: &str) -> String {
     let hash = |element| STANDARD.encode(hmac_sha256::Hash::hash(content(page, element).as_bytes()));
     format!(
-        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src blob:; base-uri 'none'; \
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src 'self' blob:; base-uri 'none'; \
          form-action 'none'; frame-ancestors 'none'",
         hash("script"),
         hash("style"),
