@@ -55,6 +55,7 @@ fn trusted(text: &str) -> Option<Trusted> {
 
 /// The header field in which a proxy says where its client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ForwardedBy {
     /// `Forwarded` (RFC 7239).
     Forwarded,

@@ -103,9 +103,9 @@ mod transport;
 #[cfg(feature = "hyper")]
 mod upgrade;
 
-pub use sockeye_proto::handshake::{Answer, Extension, Request};
+pub use sockeye_proto::handshake::{Answer, Extension, Parameter, Request};
 pub use sockeye_proto::{
-    ApiMisuse, Bytes, CloseCode, CloseFrame, CloseInfo, Config, Deflate, Event, HandshakeError, HeaderMap,
+    ApiMisuse, Bytes, CloseCode, CloseFrame, CloseInfo, Config, Deflate, Event, HandshakeError, HandshakeMisuse, HeaderMap,
     HeaderName, HeaderValue, Message, MessageKind, Part, PongTimeout, Prepared, ProtocolError, Refusal, Side,
     StatusCode, UrlError, Utf8Bytes, WebSocketUrl, header,
 };

@@ -13,6 +13,7 @@ use crate::tls::{TlsError, of_tls};
 
 /// A phase of an opening, in the order in which they come; a server's connection has the last three at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Phase {
     /// Name resolution, of the host or of the proxy in front of it.
     Resolve,
@@ -129,9 +130,8 @@ pub enum OpenCause {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The HTTP server that had the connection did not hand it over, most often because it was lost before the answer was sent.
-    #[cfg(feature = "hyper")]
     #[error("the HTTP server did not hand the connection over: {0}")]
-    Upgrade(#[source] hyper::Error),
+    Upgrade(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl From<io::Error> for OpenCause {

@@ -307,7 +307,7 @@ struct Accepted {
 impl Accepted {
     async fn open(self) -> Result<WebSocket, Error> {
         let Self { request, answer, on_upgrade, mut opening, config, deflate, member, metrics } = self;
-        let waiting = async { on_upgrade.await.map_err(OpenCause::Upgrade) };
+        let waiting = async { on_upgrade.await.map_err(|error| OpenCause::Upgrade(error.into())) };
         let upgraded = opening.phase(Phase::Upgrade, config.upgrade_timeout, waiting).await;
         let upgraded = upgraded.inspect_err(|error| {
             if let (Some(metrics), Some(why)) = (&metrics, Refused::of(error)) {
