@@ -14,7 +14,7 @@ use super::site::Site;
 use crate::args::{Certificate, Said, Serve, serve_again};
 
 /// The options that can be changed while the server runs; any other needs a restart.
-pub(crate) const LIVE: [&str; 22] = [
+pub(crate) const LIVE: [&str; 23] = [
     "allow-host",
     "allow-origin",
     "close-timeout",
@@ -27,6 +27,7 @@ pub(crate) const LIVE: [&str; 22] = [
     "max-connections-per-addr",
     "max-header-size",
     "max-message-size",
+    "max-opening",
     "metrics-token-file",
     "no-deflate",
     "open-timeout",

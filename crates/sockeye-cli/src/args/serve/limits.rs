@@ -16,6 +16,12 @@ pub(super) struct Limits {
     /// Of IPv6 from one network of 64 bits.
     #[arg(long, value_name = "N", hide_short_help = true)]
     max_connections_per_addr: Option<usize>,
+    /// Refuses connections while so many are being opened
+    ///
+    /// When all clients come back at once, some get through then, and the others try
+    /// again.
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    max_opening: Option<usize>,
     /// The longest message, after inflating
     ///
     /// A longer one closes its connection with 1009.
@@ -59,6 +65,7 @@ pub(super) struct Deadlines {
 
 impl Limits {
     pub(super) fn set(&self, settings: &mut Settings) {
+        settings.max_opening = self.max_opening;
         settings.max_connections_per_addr = self.max_connections_per_addr;
         let config = &mut settings.config;
         config.max_message_size = self.max_message_size;
