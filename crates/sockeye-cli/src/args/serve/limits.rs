@@ -55,7 +55,8 @@ pub(super) struct Deadlines {
     drain: Duration,
     /// In the end cuts off after that time who is still there
     ///
-    /// If not given, after --drain, --close-timeout and a second.
+    /// If not given, after --drain, --close-timeout and a second; without a
+    /// --close-timeout never.
     #[arg(long, value_name = "SECS", value_parser = seconds, hide_short_help = true)]
     drain_deadline: Option<Duration>,
     /// In the end closes with 1001 (going away) or 1012 (service restart)
