@@ -129,3 +129,16 @@ fn connections_from_one_address_are_limited() {
         echoes(&mut first).await;
     });
 }
+
+#[test]
+fn connections_that_are_being_opened_are_limited() {
+    let serve = Serve::start(&["--max-opening", "1"]);
+    within(async {
+        let mut open = sockeye::connect(&serve.url()).await.unwrap();
+        let silent = TcpStream::connect(serve.address()).unwrap();
+        let error = sockeye::connect(&serve.url()).await.unwrap_err();
+        assert_eq!(error.refusal().unwrap().status.as_u16(), 503);
+        echoes(&mut open).await;
+        drop(silent);
+    });
+}

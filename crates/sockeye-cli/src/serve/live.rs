@@ -29,6 +29,7 @@ pub(crate) const LIVE: [&str; 23] = [
     "max-connections-per-addr",
     "max-header-size",
     "max-message-size",
+    "max-opening",
     "metrics-token-file",
     "no-deflate",
     "open-timeout",
