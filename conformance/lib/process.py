@@ -129,7 +129,8 @@ class Program:
         self.stop_signal = stop
         self.lines = queue.SimpleQueue()
         self.process = subprocess.Popen(
-            self.command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **options)
+            self.command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True, **options)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
