@@ -1,5 +1,6 @@
 //! A connection that is no WebSocket's, on its way to an HTTP server.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -52,6 +53,12 @@ impl HttpConnection {
         let opening = Opening::new(&self.config);
         let error = opening.fail(Phase::Upgrade, HandshakeError::MissingHeader("Upgrade"));
         refuse(&mut self.transport, &self.config, error).await
+    }
+}
+
+impl fmt::Debug for HttpConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpConnection").field("client_addr", &self.client_addr()).finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A connection that was accepted and is not yet a WebSocket: its opening handshake, to be accepted or rejected.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -352,6 +353,13 @@ impl Incoming {
         }
         Box::pin(finish(&mut transport, &response, &policy.config)).await;
         Ok(())
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Incoming");
+        debug.field("client_addr", &self.client_addr()).field("path", &self.path()).finish_non_exhaustive()
     }
 }
 

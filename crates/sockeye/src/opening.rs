@@ -13,7 +13,6 @@ use crate::tls::{TlsError, of_tls};
 
 /// A phase of an opening, in the order in which they come; a server's connection has the last three at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Phase {
     /// Name resolution, of the host or of the proxy in front of it.
     Resolve,

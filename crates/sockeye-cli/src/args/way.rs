@@ -126,8 +126,6 @@ impl Way {
                 Phase::Proxy => &mut config.proxy_timeout,
                 Phase::Tls => &mut config.tls_timeout,
                 Phase::Upgrade => &mut config.upgrade_timeout,
-                // No other can be said.
-                _ => continue,
             };
             *place = Some(*limit);
         }

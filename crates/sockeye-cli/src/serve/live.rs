@@ -16,7 +16,7 @@ use super::site::Site;
 use crate::args::{Certificate, Said, Serve, serve_again};
 
 /// The options that can be changed while the server runs; any other needs a restart.
-pub(crate) const LIVE: [&str; 23] = [
+pub(crate) const LIVE: [&str; 24] = [
     "allow-host",
     "allow-origin",
     "close-timeout",

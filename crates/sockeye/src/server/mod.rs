@@ -3,6 +3,7 @@
 mod accept;
 mod settings;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -316,6 +317,13 @@ impl Server {
     fn set(self, change: impl FnOnce(&mut Settings)) -> Self {
         self.control.change(change);
         self
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Server");
+        debug.field("listeners", &self.listeners.len()).field("control", &self.control).finish_non_exhaustive()
     }
 }
 
