@@ -105,9 +105,9 @@ mod upgrade;
 
 pub use sockeye_proto::handshake::{Answer, Extension, Parameter, Request};
 pub use sockeye_proto::{
-    ApiMisuse, Bytes, CloseCode, CloseFrame, CloseInfo, Config, Deflate, Event, HandshakeError, HandshakeMisuse, HeaderMap,
-    HeaderName, HeaderValue, Message, MessageKind, Part, PongTimeout, Prepared, ProtocolError, Refusal, Side,
-    StatusCode, UrlError, Utf8Bytes, WebSocketUrl, header,
+    ApiMisuse, Bytes, CloseCode, CloseFrame, CloseInfo, Config, Deflate, Event, HandshakeError,
+    HandshakeMisuse, HeaderMap, HeaderName, HeaderValue, Message, MessageKind, Part, PongTimeout, Prepared,
+    ProtocolError, Refusal, Side, StatusCode, UrlError, Utf8Bytes, WebSocketUrl, header,
 };
 
 pub use client::{Client, connect};

@@ -323,7 +323,10 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Server");
-        debug.field("listeners", &self.listeners.len()).field("control", &self.control).finish_non_exhaustive()
+        debug
+            .field("listeners", &self.listeners.len())
+            .field("control", &self.control)
+            .finish_non_exhaustive()
     }
 }
 
