@@ -30,7 +30,7 @@ use crate::signals::{Interrupts, Reloads};
 use crate::{complain, tell};
 
 use listen::{Listening, listen};
-use live::{Fixed, Live, Pages, files};
+use live::{Fixed, Live, files};
 use notify::Notify;
 use site::{ECHO, NOT_FOUND, Site, WRONG_HOST};
 
@@ -53,9 +53,9 @@ pub(crate) fn run(plan: Serve) -> Exit {
             return Exit::Other;
         }
     };
-    let exit = runtime.block_on(serve(plan, inherited)).unwrap_or_else(|error| {
-        complain(error);
-        Exit::Other
+    let exit = runtime.block_on(serve(plan, inherited)).unwrap_or_else(|Failure(exit, why)| {
+        complain(why);
+        exit
     });
     runtime.shutdown_background();
     exit
@@ -65,39 +65,49 @@ fn one_thread() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
+/// Why the program ends, and with which code.
+struct Failure(Exit, String);
+
+impl<E: Into<io::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(Exit::Other, error.into().to_string())
+    }
+}
+
+async fn serve(plan: Serve, inherited: listen::Inherited) -> Result<Exit, Failure> {
     let notify = Notify::new()?;
     let is_read_again = !files(&plan).is_empty() || notify.is_wanted();
     let (mut interrupts, mut reloads) = (Interrupts::new()?, Reloads::new(is_read_again)?);
     start_log(plan.log);
-    let (listening, for_metrics) = match listen(&plan, inherited).await {
-        Ok(listening) => listening,
-        Err((place, error)) => {
-            complain(format_args!("cannot listen on {place}: {error}"));
-            return Ok(Exit::Listen);
-        }
-    };
+    let cannot = |(place, error)| Failure(Exit::Listen, format!("cannot listen on {place}: {error}"));
+    let (listening, for_metrics) = listen(&plan, inherited).await.map_err(cannot)?;
     let (stop, stopped) = watch::channel(false);
     let counted = Metrics::new();
     let workers = plan.workers;
     let urls = urls(&listening, !matches!(plan.tls, Certificate::None));
     let addresses = listening.iter().map(|listening| listening.address).collect();
     let mut listeners = listening.into_iter().map(|listening| listening.listener);
-    let Some(first) = listeners.next() else { return Ok(Exit::Listen) };
+    let first = listeners.next().ok_or_else(|| Failure(Exit::Listen, "nowhere to listen".into()))?;
     let mut server = listeners.fold(Server::from_listener(first), Server::listen).metrics(counted.clone());
     let for_metrics = for_metrics
         .map(|Listening { listener, address, place }| (Server::from_listener(listener), address, place));
     let control = server.control();
     let metrics = for_metrics.as_ref().map(|(server, address, _)| (*address, server.control()));
     let fixed = Fixed { addresses, control: control.clone(), metrics, counted, stopped };
-    let mut live = match Live::new(plan, fixed) {
-        Ok(live) => live,
-        Err(error) => {
-            complain(error);
-            return Ok(Exit::Usage);
-        }
-    };
-    // Not before all of them listen: whoever reads the first line may connect to any.
+    let mut live = Live::new(plan, fixed).map_err(|why| Failure(Exit::Usage, why))?;
+    if let Some(tls) = live.tls() {
+        server = server.tls(tls.clone());
+    }
+    let tell_error = |error: &io::Error| complain(format_args!("cannot accept connections: {error}"));
+    let pages = live.pages();
+    let server = server
+        .on_accept_error(tell_error)
+        .on_http(move |connection| answer(connection, pages.borrow().main.clone()));
+    // All of them listen before the first is run, which takes its own listeners with it.
+    let others = (1..workers.unwrap_or(1)).map(|_| server.worker()).collect::<io::Result<Vec<_>>>();
+    let others = others
+        .map_err(|error| Failure(Exit::Listen, format!("cannot listen once for each worker: {error}")))?;
+    // Whoever reads the first line may connect to any.
     for url in urls {
         // If nobody listens to us, there may still be those who know the address.
         let _ = writeln!(io::stdout(), "listening on {url}");
@@ -111,15 +121,18 @@ async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
         let server = server.on_http(move |connection| answer(connection, pages.borrow().metrics.clone()));
         beside.spawn(server.run(|incoming| incoming.reject(StatusCode::NOT_FOUND, NOT_FOUND)));
     }
-    if let Some(tls) = live.tls() {
-        server = server.tls(tls.clone());
+    let servers = others.into_iter().chain([server]);
+    let mut running = JoinSet::new();
+    for server in servers {
+        let pages = live.pages();
+        let server =
+            server.run_until(pending::<()>(), move |incoming| echo(incoming, pages.borrow().main.clone()));
+        if workers.is_some() {
+            running.spawn_blocking(move || one_thread()?.block_on(server));
+        } else {
+            running.spawn(server);
+        }
     }
-    let tell_error = |error: &io::Error| complain(format_args!("cannot accept connections: {error}"));
-    let pages = live.pages();
-    let server = server
-        .on_accept_error(tell_error)
-        .on_http(move |connection| answer(connection, pages.borrow().main.clone()));
-    let mut running = start(server, workers, &live.pages())?;
     notify.ready();
 
     loop {
@@ -133,7 +146,7 @@ async fn serve(plan: Serve, inherited: listen::Inherited) -> io::Result<Exit> {
                 }
                 notify.ready();
             }
-            Some(ended) = running.join_next() => return ended?.map(|_| Exit::Clean),
+            Some(ended) = running.join_next() => return Ok(ended?.map(|_| Exit::Clean)?),
         }
     }
     notify.stopping();
@@ -161,30 +174,6 @@ fn urls(listening: &[Listening], is_tls: bool) -> Vec<String> {
         None => format!("http://{place}/"),
     };
     listening.iter().map(url).collect()
-}
-
-/// Runs the server: in this runtime, or in so many threads, each with a runtime and listeners of its own.
-fn start(
-    server: Server,
-    workers: Option<u16>,
-    pages: &watch::Receiver<Pages>,
-) -> io::Result<JoinSet<io::Result<Drained>>> {
-    let run = |server: Server| {
-        let pages = pages.clone();
-        server.run_until(pending::<()>(), move |incoming| echo(incoming, pages.borrow().main.clone()))
-    };
-    let mut running = JoinSet::new();
-    let Some(workers) = workers else {
-        running.spawn(run(server));
-        return Ok(running);
-    };
-    // All have to listen before the first is run, which takes its own listeners with it.
-    let more = (1..workers).map(|_| server.worker()).collect::<io::Result<Vec<_>>>()?;
-    for server in more.into_iter().chain([server]) {
-        let server = run(server);
-        running.spawn_blocking(move || one_thread()?.block_on(server));
-    }
-    Ok(running)
 }
 
 /// How all of them have ended.

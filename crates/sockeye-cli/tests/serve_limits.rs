@@ -12,9 +12,6 @@ use rustix::process::Signal;
 use sockeye::{Client, Config};
 use support::*;
 
-/// What the default of a deadline would exceed.
-const SOON: Duration = Duration::from_secs(4);
-
 #[test]
 fn a_silent_client_is_pinged_and_given_up() {
     let serve = Serve::start(&["--ping-interval", "0.1", "--ping-timeout", "0.1"]);
@@ -29,7 +26,7 @@ fn a_silent_client_is_pinged_and_given_up() {
                 "sockeye_connections_closed_total{code=\"1006\",initiator=\"local\"} 1",
             ],
         );
-        assert!(start.elapsed() < SOON, "the default is 20 s");
+        assert!(start.elapsed() < Duration::from_secs(20), "that is the default");
         drop(ws);
     });
 
@@ -46,7 +43,7 @@ fn a_silent_client_is_pinged_and_given_up() {
 fn who_is_slow_to_ask_is_let_go() {
     let serve = Serve::start(&["--open-timeout", "0.1"]);
     let mut slow = TcpStream::connect(serve.address()).unwrap();
-    slow.set_read_timeout(Some(SOON)).unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(9))).unwrap();
     slow.write_all(b"GET /echo HTTP/1.1\r\n").unwrap();
     slow.read_to_end(&mut Vec::new()).expect("the default is 10 s");
 }
@@ -61,7 +58,7 @@ fn who_does_not_answer_the_close_is_cut_off() {
             let start = Instant::now();
             serve.program.signal(Signal::TERM);
             let run = serve.finish();
-            assert!(start.elapsed() < SOON, "the default is 5 s");
+            assert!(start.elapsed() < Duration::from_secs(5), "that is the default");
             assert_eq!(run.code, Some(0));
             assert!(run.stderr.ends_with("\n0 closed cleanly, 1 did not\n"), "{}", run.stderr);
             drop(ws);
@@ -130,5 +127,18 @@ fn connections_from_one_address_are_limited() {
         let error = sockeye::connect(&serve.url()).await.unwrap_err();
         assert_eq!(error.refusal().unwrap().status.as_u16(), 503);
         echoes(&mut first).await;
+    });
+}
+
+#[test]
+fn connections_that_are_being_opened_are_limited() {
+    let serve = Serve::start(&["--max-opening", "1"]);
+    within(async {
+        let mut open = sockeye::connect(&serve.url()).await.unwrap();
+        let silent = TcpStream::connect(serve.address()).unwrap();
+        let error = sockeye::connect(&serve.url()).await.unwrap_err();
+        assert_eq!(error.refusal().unwrap().status.as_u16(), 503);
+        echoes(&mut open).await;
+        drop(silent);
     });
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -52,9 +52,15 @@ pub(crate) const UNAVAILABLE: &[u8] =
 pub(crate) struct Policy {
     pub(crate) config: Arc<Config>,
     pub(crate) origins: Arc<Origins>,
-    pub(crate) proxies: Arc<OwnProxies>,
-    pub(crate) most: Most,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) metrics: Option<Metrics>,
+}
+
+/// What is looked at before there is a request.
+#[derive(Default)]
+pub(crate) struct Admission {
+    pub(crate) proxies: OwnProxies,
+    pub(crate) most: Most,
 }
 
 impl Policy {
@@ -97,9 +103,9 @@ impl Wanted {
                 return Err(refuse(&mut transport, &policy.config, error).await);
             }
         };
-        peer.client = policy.proxies.client(peer.client.or(peer.addr), head.headers());
+        peer.client = policy.admission.proxies.client(peer.client.or(peer.addr), head.headers());
         if let (Some(client), Some(member)) = (peer.client, &member)
-            && !member.is_allowed(client.ip(), policy.most.of_addr)
+            && !member.is_allowed(client.ip(), policy.admission.most.of_addr)
         {
             policy.refused(Refused::Limit, &peer);
             finish(&mut transport, UNAVAILABLE, &policy.config).await;
@@ -121,6 +127,7 @@ impl Wanted {
         };
         let allowed = policy.origins.allows(request.origin(), request.host());
         let span = Span::new(&request, &peer);
+        let transport = Mutex::new(transport);
         let parts = Parts { transport, input, request, opening, peer, policy, member, span };
         let incoming = Incoming(Box::new(parts));
         if allowed {
@@ -196,11 +203,38 @@ async fn finish(transport: &mut Transport, bytes: &[u8], config: &Config) {
 /// A valid opening handshake (RFC 6455 section 4.2.1): look at it, then [`accept`](Self::accept) or
 /// [`reject`](Self::reject) it. Dropped, it ends the connection without an answer.
 ///
+/// This is where to find out who it is: wait for whatever has to be asked, and decide then. The header fields, cookies and parameters are in the [request](Self::request).
+///
+/// ```no_run
+/// # async fn user_of(_: Option<&str>) -> Option<String> { None }
+/// use std::time::Duration;
+///
+/// use sockeye::{Error, HeaderMap, HeaderValue, Incoming, StatusCode, header};
+///
+/// async fn handle(incoming: Incoming) -> Result<(), Error> {
+///     let session = incoming.request().cookies().find(|(name, _)| *name == "session").map(|(_, value)| value);
+///     let asking = tokio::time::timeout(Duration::from_secs(5), user_of(session));
+///     let Ok(Some(user)) = asking.await else {
+///         let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"chat\""));
+///         let headers = HeaderMap::from_iter([challenge]);
+///         return incoming.reject_with(StatusCode::UNAUTHORIZED, &headers, b"Who are you?\n").await;
+///     };
+///     let mut ws = incoming.accept().await?;
+///     ws.send(format!("Hello, {user}")).await
+/// }
+/// ```
+///
+/// `examples/auth.rs` in the repository has bearer tokens, tickets in the URL and a limit on each user's connections too.
+///
+/// **The time that a handler takes for this is in no deadline**: [`Config::open_timeout`] ends when the handshake is read, and begins anew when it is answered. Nor is it noticed meanwhile that the client
+/// has gone. Whoever waits for others sets a timeout, as above. A server that goes down lets such a handler go on until [`Drain::deadline`](crate::Drain::deadline); what it accepts is closed at once.
+///
 /// It is as small as a pointer, so that the future of a handler does not keep room for it while the connection lives.
 pub struct Incoming(Box<Parts>);
 
 struct Parts {
-    transport: Transport,
+    /// Locked by nobody: so that a handler may lend the rest to others while it waits for them.
+    transport: Mutex<Transport>,
     input: BytesMut,
     request: Request,
     opening: Opening,
@@ -310,7 +344,8 @@ impl Incoming {
     }
 
     async fn answer(self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Error> {
-        let Parts { mut transport, opening, policy, .. } = *self.0;
+        let Parts { transport, opening, policy, .. } = *self.0;
+        let mut transport = transport.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut response = BytesMut::new();
         if let Err(error) = handshake::reject(status, headers, body, &mut response) {
             return Err(opening.fail(Phase::Upgrade, error));
@@ -322,7 +357,8 @@ impl Incoming {
 
 impl Parts {
     async fn accept(self: Box<Self>, mut answer: Answer) -> Result<WebSocket, Error> {
-        let Self { mut transport, input, request, mut opening, peer, policy, member, span } = *self;
+        let Self { transport, input, request, mut opening, peer, policy, member, span } = *self;
+        let mut transport = transport.into_inner().unwrap_or_else(PoisonError::into_inner);
         let deflate = match agree(&policy.config, &request, &mut answer) {
             Ok(deflate) => deflate,
             Err(misuse) => return Err(opening.fail(Phase::Upgrade, misuse)),

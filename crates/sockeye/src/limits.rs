@@ -13,6 +13,7 @@ pub struct Connections(Arc<Counts>);
 #[derive(Debug, Default)]
 struct Counts {
     open: AtomicUsize,
+    opening: AtomicUsize,
     accepted: AtomicU64,
     refused: AtomicU64,
     refused_per_addr: AtomicU64,
@@ -25,13 +26,18 @@ impl Connections {
         self.0.open.load(Ordering::Relaxed)
     }
 
+    /// How many of them are being opened: TLS is set up, or a request is waited for.
+    pub fn opening(&self) -> usize {
+        self.0.opening.load(Ordering::Relaxed)
+    }
+
     /// How many there were, with those that there are; without those that were refused because of a limit, but for clients of trusted proxies that were refused for their
     /// address, which is known only later.
     pub fn accepted(&self) -> u64 {
         self.0.accepted.load(Ordering::Relaxed)
     }
 
-    /// How many were refused because of [`Server::max_connections`](crate::Server::max_connections).
+    /// How many were refused because of [`Server::max_connections`](crate::Server::max_connections) or [`Server::max_opening`](crate::Server::max_opening).
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Relaxed)
     }
@@ -62,29 +68,51 @@ pub(crate) struct Limits {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Most {
     pub(crate) of_all: Option<usize>,
+    pub(crate) opening: Option<usize>,
     pub(crate) of_addr: Option<usize>,
 }
 
 impl Limits {
     /// Lets a connection in, from this address if that is known, if there is room for one more.
-    pub(crate) fn enter(self: &Arc<Self>, client: Option<IpAddr>, most: Most) -> Option<Permit> {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        client: Option<IpAddr>,
+        most: Most,
+    ) -> Option<(Permit, OpeningPermit)> {
         let counts = &self.connections.0;
-        let one_more =
-            |open: usize| open.checked_add(1).filter(|open| most.of_all.is_none_or(|most| *open <= most));
-        if counts.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
+        let permit = add_one(&counts.open, most.of_all)
+            .then(|| Permit { limits: Arc::clone(self), addr: OnceLock::new() });
+        let both = permit.filter(|_| add_one(&counts.opening, most.opening));
+        let Some((permit, opening)) = both.map(|permit| (permit, OpeningPermit(self.connections.clone())))
+        else {
             counts.refused.fetch_add(1, Ordering::Relaxed);
             return None;
-        }
-        let permit = Permit { limits: Arc::clone(self), addr: OnceLock::new() };
+        };
         if client.is_some_and(|client| !permit.is_allowed(client, most.of_addr)) {
             return None;
         }
         counts.accepted.fetch_add(1, Ordering::Relaxed);
-        Some(permit)
+        Some((permit, opening))
     }
 
     fn by_addr(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.by_addr.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds one, if there are fewer than `most`.
+fn add_one(count: &AtomicUsize, most: Option<usize>) -> bool {
+    let one_more = |count: usize| count.checked_add(1).filter(|count| most.is_none_or(|most| *count <= most));
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+}
+
+/// Counts a connection among those that are being opened until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpeningPermit(Connections);
+
+impl Drop for OpeningPermit {
+    fn drop(&mut self) {
+        self.0.0.opening.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -143,7 +171,7 @@ mod tests {
     #[test]
     fn connections_are_counted_by_whose_they_are() {
         let limits = Arc::new(Limits::default());
-        let most = Most { of_all: Some(4), of_addr: Some(1) };
+        let most = Most { of_all: Some(4), of_addr: Some(1), opening: None };
         let enter = |addr: &str| limits.enter(Some(addr.parse().unwrap()), most);
         let first = enter("192.0.2.1").unwrap();
         assert!(enter("192.0.2.1").is_none() && enter("::ffff:192.0.2.1").is_none());
@@ -165,9 +193,10 @@ mod tests {
     fn no_more_come_in_where_several_let_in() {
         let limits = Arc::new(Limits::default());
         let address = IpAddr::from([192, 0, 2, 1]);
-        for most in
-            [Most { of_all: Some(3), of_addr: None }, Most { of_all: Some(1 << 20), of_addr: Some(3) }]
+        for (of_all, of_addr, opening) in
+            [(Some(3), None, None), (Some(100), Some(3), None), (Some(100), None, Some(3))]
         {
+            let most = Most { of_all, opening, of_addr };
             let inside = AtomicUsize::new(0);
             let entering = || {
                 for _ in 0..5000 {
@@ -179,7 +208,8 @@ mod tests {
                 }
             };
             std::thread::scope(|scope| (0..5).for_each(|_| drop(scope.spawn(entering))));
-            assert_eq!((limits.connections.open(), limits.by_addr().len()), (0, 0));
+            let counts = &limits.connections;
+            assert_eq!((counts.open(), counts.opening(), limits.by_addr().len()), (0, 0, 0));
             let all: Vec<_> = (0..4).filter_map(|_| limits.enter(Some(address), most)).collect();
             assert_eq!(all.len(), 3);
         }

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+#[cfg(unix)]
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -329,6 +330,41 @@ mod unix {
                 // If it cannot be removed, the next one who listens there will.
                 let _ = fs::remove_file(&self.path);
             }
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::Shutdown;
+
+    use socket2::SockRef;
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_fails_keeps_no_other_waiting() {
+        let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (broken, good) = (bind(), bind());
+        SockRef::from(&broken).shutdown(Shutdown::Both).unwrap();
+        let address = good.local_addr().unwrap();
+        let all = [broken, good].map(|listener| Listener::try_from(listener).unwrap());
+        let mut listeners = Listeners::new(all.into()).unwrap();
+        let start = Instant::now();
+        let mut clients = vec![TcpStream::connect(address).await.unwrap()];
+        let (first, second) = (listeners.accept().await, listeners.accept().await);
+        assert!(first.is_ok() != second.is_ok(), "each once");
+        for _ in 0..10 {
+            clients.push(TcpStream::connect(address).await.unwrap());
+            let (_, peer) = listeners.accept().await.unwrap();
+            assert_eq!(peer.listener, 1);
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        for round in 1..4 {
+            assert!(listeners.accept().await.is_err());
+            assert!(start.elapsed() >= round * BACK_OFF, "it is tried again after a while");
         }
     }
 }

@@ -82,7 +82,7 @@ pub enum Refused {
     Timeout,
     /// TLS failed.
     Tls,
-    /// There were too many [connections](crate::Server::max_connections), or too many [of its
+    /// There were too many [connections](crate::Server::max_connections), too many [being opened](crate::Server::max_opening), or too many [of its
     /// address](crate::Server::max_connections_per_addr): answered with 503, where it can be.
     Limit,
 }

@@ -80,6 +80,36 @@ async fn one_address_does_not_take_what_is_there_for_all() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn connections_that_are_being_opened_have_a_limit_of_their_own() {
+    let page = async |mut connection: sockeye::HttpConnection| {
+        while connection.read(&mut [0]).await.is_ok_and(|count| count > 0) {}
+    };
+    let (server, connections) = serve_few(|server| server.max_opening(2).on_http(page)).await;
+    // Open connections, and pages, are not among them.
+    let mut open = Vec::new();
+    for _ in 0..5 {
+        open.push(connect(&server.url()).await.unwrap());
+    }
+    let mut http = TcpStream::connect(server.address).await.unwrap();
+    http.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    until(&connections, 6).await;
+    while connections.opening() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let silent = [TcpStream::connect(server.address).await, TcpStream::connect(server.address).await];
+    until(&connections, 8).await;
+    assert_eq!(connections.opening(), 2);
+    is_turned_away(connect(&server.url()).await);
+    assert_eq!((connections.open(), connections.refused()), (8, 1));
+    drop(silent);
+    until(&connections, 6).await;
+    assert_eq!(connections.opening(), 0);
+    assert!(connect(&server.url()).await.is_ok());
+    drop((open, http));
+    server.stop().await;
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn whoever_comes_by_a_unix_socket_is_told_503_too() {

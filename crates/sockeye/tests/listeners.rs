@@ -157,3 +157,32 @@ async fn hundreds_may_wait_to_be_accepted() {
         }
     }
 }
+
+/// Time is virtual, and goes on when there is nothing else to do.
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn failures_to_accept_are_told_now_and_then_for_all_workers() {
+    use std::sync::Arc;
+
+    // It listens no more: accepting fails.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both).unwrap();
+    let told = Arc::new(AtomicU32::new(0));
+    let count = told.clone();
+    let server = Server::from_listener(Listener::try_from(listener).unwrap()).on_accept_error(move |error| {
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let (worker, control) = (server.worker().unwrap(), server.control());
+    let running = [tokio::spawn(server.run(tell)), tokio::spawn(worker.run(tell))];
+    tokio::time::sleep(Duration::from_millis(9_950)).await;
+    assert_eq!(told.load(Ordering::Relaxed), 1);
+    let failures = control.connections().accept_errors();
+    assert!((100..=200).contains(&failures), "ten times a second each: {failures}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(told.load(Ordering::Relaxed), 2);
+    control.shut_down();
+    for running in running {
+        running.await.unwrap().unwrap();
+    }
+}

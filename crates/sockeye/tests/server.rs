@@ -306,3 +306,13 @@ async fn phases_of_opening_fail_each_by_its_name() {
     let (phase, cause) = opening(&error);
     assert!(phase == Phase::Upgrade && lost(cause), "{error}");
 }
+
+/// A handler may lend it to whoever has to be asked.
+#[test]
+fn what_handlers_hold_can_be_shared_between_threads() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<sockeye::Incoming>();
+    is_shared::<sockeye::Control>();
+    is_shared::<sockeye::Settings>();
+    is_shared::<Server>();
+}

@@ -145,6 +145,7 @@ async fn what_was_set_is_what_is_told() {
     settings.proxy_protocol = Some(Networks::new(["unix"]).unwrap());
     settings.forwarded = Some((ForwardedBy::Forwarded, Networks::new(["::1"]).unwrap()));
     (settings.max_connections, settings.max_connections_per_addr) = (Some(2), Some(3));
+    settings.max_opening = Some(4);
     settings.drain.over = Duration::from_secs(4);
     let server = Server::bind("127.0.0.1:0").await.unwrap().settings(settings.clone());
     let worker = server.worker().unwrap();

@@ -127,3 +127,28 @@ async fn a_connection_has_a_span_and_no_secret_is_in_it() {
         "the handler runs in the span"
     );
 }
+
+#[tokio::test]
+async fn the_client_is_told_beside_the_proxy() {
+    let lines = Lines::default();
+    let guard = tracing::subscriber::set_default(lines.clone());
+    let ours = sockeye::Networks::new(["127.0.0.1"]).unwrap();
+    let forwarded = |server: sockeye::Server| server.forwarded(sockeye::ForwardedBy::XForwardedFor, ours);
+    let server =
+        serve(forwarded, |incoming: Incoming| async move { incoming.accept().await.map(drop) }).await;
+    let client =
+        |address| Client::new().header("x-forwarded-for".parse().unwrap(), HeaderValue::from_static(address));
+    drop(client("192.0.2.7").connect(&server.url()).await.unwrap());
+    let foreign = client("192.0.2.8:99").origin(HeaderValue::from_static("https://evil.example"));
+    assert!(foreign.connect(&server.url()).await.is_err());
+    drop(connect(&server.url()).await.unwrap());
+    server.stop().await;
+    drop(guard);
+    let told = lines.take();
+    let spans: Vec<_> = told.lines().filter(|line| line.starts_with("span ")).collect();
+    assert!(spans[0].contains(" client=192.0.2.7:0 ") && spans[0].contains(" peer=127.0.0.1:"), "{told}");
+    assert!(!spans[2].contains("client="), "it is the peer: {told}");
+    let refused = told.lines().find(|line| line.contains("refused")).unwrap();
+    assert!(refused.contains(" peer=127.0.0.1:"), "{refused}");
+    assert!(refused.contains(" client=192.0.2.8:99 reason=\"origin\""), "{refused}");
+}

@@ -28,8 +28,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use sockeye::{
-    Answer, Client, Config, Error, HeaderMap, HeaderValue, OpenCause, Phase, StatusCode, Tls, UpgradeError,
-    Upgrading, WebSocket, WebSocketUpgrade, connect, header,
+    Answer, Client, Config, Error, HeaderMap, HeaderValue, OpenCause, Origins, Phase, StatusCode, Tls,
+    UpgradeError, Upgrading, WebSocket, WebSocketUpgrade, connect, header,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -181,6 +181,16 @@ async fn pages_of_the_same_origin_and_of_those_listed_come_in() {
     let address = serve(router).await;
     let client = Client::new().header(header::ORIGIN, HeaderValue::from_static("null"));
     client.connect(&format!("ws://{address}/")).await.unwrap();
+
+    let origins = Arc::new(Origins::new(["https://*.example"]).unwrap());
+    let listed =
+        any(|upgrade: WebSocketUpgrade| async { upgrade.origins(origins).on_upgrade::<_, _, Body>(drop_it) });
+    let address = serve(Router::new().route("/", listed)).await;
+    for (origin, is_let_in) in [("https://a.example", true), ("https://example", false), ("null", false)] {
+        let client = Client::new().header(header::ORIGIN, HeaderValue::from_static(origin));
+        let result = client.connect(&format!("ws://{address}/")).await;
+        assert_eq!(result.is_ok(), is_let_in, "{origin}");
+    }
 }
 
 async fn drop_it(_: WebSocket) {}

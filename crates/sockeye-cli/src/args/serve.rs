@@ -22,6 +22,7 @@ pub(crate) struct Serve {
     pub(crate) workers: Option<u16>,
     pub(crate) listen: Vec<Listen>,
     /// The permissions of unix sockets.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are none"))]
     pub(crate) unix_mode: Option<u32>,
     pub(crate) tls: Certificate,
     /// Of whom clients have to show a certificate.
@@ -65,15 +66,15 @@ const LONG_EXAMPLES: &str = "\
 Serves a page to try it with at /, a WebSocket that echoes at /echo,
 /healthz and /readyz for probes, and /metrics.
 
-Ctrl-C and SIGTERM close every connection with 1001 (going away) and exit with 0;
-a second one exits at once with 130. Exit code 2 is a wrong option or file, 3 an
-address that cannot be listened on.
+Ctrl-C and SIGTERM close every connection with 1001 (going away) and exit with
+0; a second one exits at once with 130. Exit code 2 is a wrong option or file,
+3 an address that cannot be listened on.
 
   sockeye serve
   sockeye serve --config serve.toml
   sockeye serve --listen 0.0.0.0:80 --allow-host ws.example.com
   sockeye serve --listen [::]:443 --tls-cert chain.pem --tls-key key.pem
-  sockeye serve --listen unix:/run/sockeye/ws --unix-mode 660 --proxy-protocol unix
+  sockeye serve --listen unix:/run/sockeye/ws --unix-mode 660
   sockeye serve --listen 127.0.0.1:0 --allow-origin http://localhost:5173";
 
 /// Serves a WebSocket echo, and a page to try it with
@@ -155,9 +156,9 @@ pub(super) struct Args {
     /// Serves in N threads, each with connections of its own
     ///
     /// The system spreads clients over them (SO_REUSEPORT), and none changes its thread:
-    /// for very many connections that are much alike. Without this, connections go to
-    /// whichever thread has time, of as many as there are processors: better where a few
-    /// do most of the work. With this, a second server on the same address is no error.
+    /// for very many connections that are much alike. A second server on the same
+    /// address is no error then. Without this, connections go to whichever thread has
+    /// time, of as many as there are processors: better where a few do most of the work.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), hide_short_help = true)]
     workers: Option<u16>,
     /// Does not accept compression (permessage-deflate)

@@ -14,7 +14,7 @@ use super::site::Site;
 use crate::args::{Certificate, Said, Serve, serve_again};
 
 /// The options that can be changed while the server runs; any other needs a restart.
-pub(crate) const LIVE: [&str; 22] = [
+pub(crate) const LIVE: [&str; 23] = [
     "allow-host",
     "allow-origin",
     "close-timeout",
@@ -27,6 +27,7 @@ pub(crate) const LIVE: [&str; 22] = [
     "max-connections-per-addr",
     "max-header-size",
     "max-message-size",
+    "max-opening",
     "metrics-token-file",
     "no-deflate",
     "open-timeout",
@@ -107,7 +108,10 @@ impl Live {
         self.pages.send_replace(pages);
         self.fixed.set(&plan);
         let is_live = |name: &&str| LIVE.contains(name) && (same_kind || !name.starts_with("tls-"));
-        let mut told = format!("read again: {}", files(&plan).join(", "));
+        let mut told = match &files(&plan)[..] {
+            [] => "there is nothing to be read again".to_owned(),
+            files => format!("read again: {}", files.join(", ")),
+        };
         let changed = self.plan.said.changed(&plan.said).filter(is_live);
         let later = self.started.changed(&plan.said).filter(|name| !is_live(name));
         for (what, names) in [("changed", changed.collect::<Vec<_>>()), ("after a restart", later.collect())]

@@ -1,6 +1,7 @@
 //! `/metrics`: what the system knows of the process, under the names that Prometheus's own clients give it.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -8,6 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::metrics::Page;
 
@@ -20,10 +22,11 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn new() -> Self {
-        let boot = fs::read_to_string("/proc/stat").ok();
-        let boot = boot.as_deref().and_then(|stat| stat.lines().find_map(|line| line.strip_prefix("btime ")));
-        let boot: Option<f64> = boot.and_then(|seconds| seconds.trim().parse().ok());
-        let start = boot.zip(Stat::read()).map(|(boot, stat)| boot + stat.start);
+        // Of the system's start `/proc/stat` tells too, but not in a service with `ProcSubset=pid`.
+        let up = clock_gettime(ClockId::Boottime);
+        let up = Duration::try_from(up).unwrap_or_default();
+        let boot = SystemTime::UNIX_EPOCH.elapsed().ok().and_then(|now| now.checked_sub(up));
+        let start = boot.zip(Stat::read()).map(|(boot, stat)| boot.as_secs_f64() + stat.start);
         Self { start }
     }
 }

@@ -14,7 +14,8 @@ use super::{Control, HttpHandler, Server};
 use crate::client_addr::read_proxy_header;
 use crate::drain::{Drained, Left, Member, Registry};
 use crate::error::Error;
-use crate::incoming::{Incoming, Policy, UNAVAILABLE, Wanted};
+use crate::incoming::{Admission, Incoming, Policy, UNAVAILABLE, Wanted};
+use crate::limits::OpeningPermit;
 use crate::listener::Listeners;
 use crate::metrics::{Metrics, Refused};
 use crate::opening::{Opening, Phase};
@@ -88,16 +89,19 @@ where
         };
         let policy = control.policy();
         // Behind a proxy the client's is not known yet.
-        let client = peer.addr.filter(|_| !policy.proxies.hold(peer.addr)).map(|addr| addr.ip());
-        let Some(permit) = control.limits().enter(client, policy.most).map(Arc::new) else {
+        let Admission { proxies, most } = &*policy.admission;
+        let client = peer.addr.filter(|_| !proxies.hold(peer.addr)).map(|addr| addr.ip());
+        let Some((permit, opening)) = control.limits().enter(client, *most) else {
             policy.refused(Refused::Limit, &peer);
             turn_away(&transport, tls.is_some());
             continue;
         };
+        let permit = Arc::new(permit);
         let member = Member::new(registry.clone(), permit.clone());
         // Boxed, and outside of the task's own block, or the task would keep the opening's size for as long as the
         // connection lives.
-        let opening = Box::pin(open(transport, peer, tls.clone(), policy, member, http.clone()));
+        let opening = open(transport, peer, tls.clone(), policy, member, opening, http.clone());
+        let opening = Box::pin(opening);
         let handler = handler.clone();
         tasks.handlers.spawn(async move {
             if let Some(incoming) = opening.await {
@@ -192,10 +196,11 @@ async fn open(
     tls: Option<ServerTls>,
     policy: Policy,
     mut member: Member,
+    permit: OpeningPermit,
     http: Option<Arc<HttpHandler>>,
 ) -> Option<Incoming> {
     let mut opening = Opening::new(&policy.config);
-    if policy.proxies.speak_first(peer.addr) {
+    if policy.admission.proxies.speak_first(peer.addr) {
         let reading = read_proxy_header(&mut transport);
         let client = tokio::select! {
             biased;
@@ -214,7 +219,9 @@ async fn open(
         let (secured, info) = secured.map_err(|error| policy.refused(Refused::of(&error), &peer)).ok()?;
         (transport, peer.tls) = (secured, Some(Box::new(info)));
     }
-    match Wanted::read(transport, peer, policy, Some(member), opening).await {
+    let wanted = Wanted::read(transport, peer, policy, Some(member), opening).await;
+    drop(permit);
+    match wanted {
         Ok(Wanted::WebSocket(incoming)) => return Some(incoming),
         Ok(Wanted::Http(connection)) => match http {
             Some(http) => http(connection).await,

@@ -147,12 +147,23 @@ impl Server {
     /// Whoever comes when there are so many gets, without TLS, a response of 503 (Service Unavailable) as far as that can be written at once, and the
     /// connection ends. Nothing is read, and no task is made for it. [`connections`](Self::connections) counts them.
     ///
-    /// Those that are being opened count too, for [`Config::open_timeout`] at most until their handshake is read: whoever can open connections faster than `max_connections` in that time, and
-    /// says nothing on them, keeps others out. Against that there are shorter deadlines ([`Config::tls_timeout`], [`Config::upgrade_timeout`]) and
-    /// [`max_connections_per_addr`](Self::max_connections_per_addr).
+    /// Those that are being [opened](Self::max_opening) count too.
     #[must_use]
     pub fn max_connections(self, most: usize) -> Self {
         self.set(|settings| settings.max_connections = Some(most))
+    }
+
+    /// Takes so many connections at once that are being opened: from their accept until their request is read or refused, with TLS and a proxy's header before it, and without what
+    /// handlers take. Those beyond are refused as by [`max_connections`](Self::max_connections). As many as that by default.
+    ///
+    /// An opening takes more memory than an idle WebSocket, and with TLS more time of the processor than many messages. When all clients come back at once, openings that compete for it may
+    /// all miss their deadline; with a limit, some get through and the others try again later.
+    ///
+    /// Whoever opens connections and says nothing on them takes no more than these places, for [`Config::open_timeout`] each. Meanwhile others who come are refused too: against that there are
+    /// shorter deadlines ([`Config::tls_timeout`], [`Config::upgrade_timeout`]) and [`max_connections_per_addr`](Self::max_connections_per_addr).
+    #[must_use]
+    pub fn max_opening(self, most: usize) -> Self {
+        self.set(|settings| settings.max_opening = Some(most))
     }
 
     /// Takes so many connections at once from one address of IPv4, or from one network of 64 bits of IPv6. Those beyond are refused as by
@@ -221,7 +232,7 @@ impl Server {
     /// Of a [`Listener::tcp_shared`] each worker has a queue of its own, and the system spreads clients over them by their addresses and ports. Any other listener is the same in all of them: one queue, from
     /// which whoever is first takes, which gives less to those who are busy.
     ///
-    /// When one of them goes down, all do, and each gives its own [`Drained`]. What waits in a queue then, not yet accepted, is reset by the system, and if one worker alone went down that would
+    /// When one of them goes down, all do, and each gives its own [`Drained`]. What waits in a queue then, not yet accepted, is reset by the system (Linux gives it to the other queues only with `net.ipv4.tcp_migrate_req`), and if one worker alone went down that would
     /// meet clients that the others had room for. For the same reason a worker that was made has to be run: the system gives it clients from the beginning.
     ///
     /// ```
@@ -271,7 +282,7 @@ impl Server {
         })
     }
 
-    /// Accepts connections for ever; each opening handshake is given to `handler`, in the connection's task.
+    /// Accepts connections until [`Control::shut_down`] is called; each opening handshake is given to `handler`, in the connection's task.
     ///
     /// A connection's end, by an error too, is its handler's to tell; here errors only end the connection.
     pub async fn run<H, F>(self, handler: H) -> io::Result<()>

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::client_addr::{ForwardedBy, Networks, OwnProxies};
 use crate::drain::Drain;
-use crate::incoming::Policy;
+use crate::incoming::{Admission, Policy};
 use crate::limits::{Connections, Limits, Most};
 use crate::metrics::Metrics;
 use crate::origin::Origins;
@@ -34,7 +34,9 @@ pub struct Settings {
     /// How many connections are taken at once: [`Server::max_connections`](crate::Server::max_connections). Fewer than there are close none: new ones are taken when
     /// enough of the old ones have gone.
     pub max_connections: Option<usize>,
-    /// The same for one address: [`Server::max_connections_per_addr`](crate::Server::max_connections_per_addr). Connections that came while this was
+    /// How many of them may be being opened: [`Server::max_opening`](crate::Server::max_opening).
+    pub max_opening: Option<usize>,
+    /// How many are taken of one address: [`Server::max_connections_per_addr`](crate::Server::max_connections_per_addr). Connections that came while this was
     /// `None` are not counted; a limit that is to come later is best begun with as a high one.
     pub max_connections_per_addr: Option<usize>,
     /// How the server goes down: what is in force when it does.
@@ -73,13 +75,15 @@ struct InForce {
 
 impl InForce {
     fn settings(&self) -> Settings {
-        let Policy { config, origins, proxies, most, metrics: _ } = &self.policy;
+        let Policy { config, origins, admission, metrics: _ } = &self.policy;
+        let Admission { proxies, most } = &**admission;
         Settings {
             config: Config::clone(config),
             origins: Origins::clone(origins),
             proxy_protocol: proxies.proxy_protocol.clone(),
             forwarded: proxies.forwarded.clone(),
             max_connections: most.of_all,
+            max_opening: most.opening,
             max_connections_per_addr: most.of_addr,
             drain: self.drain.clone(),
         }
@@ -92,13 +96,15 @@ impl InForce {
             proxy_protocol,
             forwarded,
             max_connections,
+            max_opening,
             max_connections_per_addr,
             drain,
         } = settings;
-        let proxies = Arc::new(OwnProxies { proxy_protocol, forwarded });
+        let proxies = OwnProxies { proxy_protocol, forwarded };
         let (config, origins, metrics) = (Arc::new(config), Arc::new(origins), self.policy.metrics.take());
-        let most = Most { of_all: max_connections, of_addr: max_connections_per_addr };
-        *self = Self { policy: Policy { config, origins, proxies, most, metrics }, drain };
+        let most = Most { of_all: max_connections, opening: max_opening, of_addr: max_connections_per_addr };
+        let admission = Arc::new(Admission { proxies, most });
+        *self = Self { policy: Policy { config, origins, admission, metrics }, drain };
     }
 }
 

@@ -16,6 +16,12 @@ pub(super) struct Limits {
     /// Of IPv6 from one network of 64 bits.
     #[arg(long, value_name = "N", hide_short_help = true)]
     max_connections_per_addr: Option<usize>,
+    /// Refuses connections while so many are being opened
+    ///
+    /// When all clients come back at once, some get through then, and the others try
+    /// again.
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    max_opening: Option<usize>,
     /// The longest message, after inflating
     ///
     /// A longer one closes its connection with 1009.
@@ -49,7 +55,8 @@ pub(super) struct Deadlines {
     drain: Duration,
     /// In the end cuts off after that time who is still there
     ///
-    /// If not given, after --drain, --close-timeout and a second.
+    /// If not given, after --drain, --close-timeout and a second; without a
+    /// --close-timeout never.
     #[arg(long, value_name = "SECS", value_parser = seconds, hide_short_help = true)]
     drain_deadline: Option<Duration>,
     /// In the end closes with 1001 (going away) or 1012 (service restart)
@@ -59,6 +66,7 @@ pub(super) struct Deadlines {
 
 impl Limits {
     pub(super) fn set(&self, settings: &mut Settings) {
+        settings.max_opening = self.max_opening;
         settings.max_connections_per_addr = self.max_connections_per_addr;
         let config = &mut settings.config;
         config.max_message_size = self.max_message_size;
