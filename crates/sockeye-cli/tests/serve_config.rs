@@ -99,3 +99,19 @@ fn what_one_has_begun_the_other_may_complete() {
     );
     assert_eq!(serve.stop().code, Some(0));
 }
+
+/// All of it but where to listen.
+#[test]
+fn the_documented_file_is_right() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/serve.md");
+    let document = fs::read_to_string(document).unwrap();
+    let text = document.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let directory = Directory::new();
+    let (chain, key) = certificate();
+    for (name, content) in [("chain.pem", &*chain), ("key.pem", &*key), ("metrics.token", "T0ken\n")] {
+        fs::write(directory.file(name), content).unwrap();
+    }
+    let here = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+    let serve = start(&directory, text, 1, &here);
+    assert_eq!(serve.stop().code, Some(0));
+}

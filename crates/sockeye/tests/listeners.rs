@@ -159,7 +159,6 @@ async fn several_servers_share_a_port() {
 #[tokio::test(start_paused = true)]
 async fn failures_to_accept_are_told_now_and_then_for_all_workers() {
     use std::sync::Arc;
-    use std::time::Duration;
 
     // It listens no more: accepting fails.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

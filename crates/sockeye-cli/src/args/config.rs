@@ -293,15 +293,6 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_file_is_right() {
-        let text = include_str!("../../../../docs/serve.md");
-        let text = text.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
-        let line = ["sockeye", SERVE].map(String::from).into_iter().chain(arguments(text).unwrap());
-        let matches = Cli::command().try_get_matches_from(line).unwrap();
-        assert!(matches.subcommand_matches(SERVE).is_some());
-    }
-
-    #[test]
     fn what_is_wrong_is_told_with_its_line_and_key() {
         for (text, expected) in [
             ("\n\ndrain = 'x'", "line 3: drain: it must be a number of seconds, such as 2.5"),
