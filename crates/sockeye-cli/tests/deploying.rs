@@ -78,6 +78,12 @@ fn what_is_named_is_an_option() {
 }
 
 #[test]
+fn the_image_has_the_version_of_rust_that_the_program_needs() {
+    let image = read("packaging/Containerfile");
+    assert_eq!(behind(&image, "/rust:", &['-']), env!("CARGO_PKG_RUST_VERSION"));
+}
+
+#[test]
 fn limits_and_deadlines_are_in_order() {
     let (nginx, haproxy) = (read("packaging/nginx.conf"), read("packaging/haproxy.cfg"));
     let (toml, service) = (read("packaging/sockeye.toml"), read("packaging/sockeye.service"));
