@@ -130,7 +130,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Refuses connections beyond so many at once
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
     /// Lets in pages of that origin too, or of any ('*')
     ///
