@@ -227,8 +227,9 @@ def log(t):
     t.fill("#search", "ALPHA")
     t.browser.click('#filter label:has([value="all"])')
     t.same(shown(), ["message alpha", "message alpha"])
+    t.note("2 of 4 rows shown.")
     t.fill("#search", "")
-    t.run("await until(() => !$('#save').disabled, 'rows to save')")
+    t.run("await until(() => !$('#note').textContent, 'all rows to be drawn')")
     t.browser.click("#save")
     records = [json.loads(line) for line in t.downloaded("sockeye-log*.ndjson").splitlines()]
     t.same([[record["seq"], record["event"], record.get("dir")] for record in records],
@@ -236,7 +237,7 @@ def log(t):
     t.same(records[3]["text"], "alpha")
     t.match(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$", records[3]["time"])
 
-    t.run("window.noted = until(() => $('#note').textContent, 'a note')")  # the next drawing of the log takes it away
+    t.run("window.noted = until(() => $('#note').textContent, 'a note')")
     t.browser.click("#copy")
     t.same(t.run("return await noted"), "Copied 4 rows.")
     t.browser.keys("#text", "\ue009v")  # Control+V
