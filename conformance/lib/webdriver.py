@@ -218,8 +218,8 @@ class Browser:
         return answer.get("value")
 
     def click(self, selector):
-        """Clicks on what is there to be seen; in WebKit, whose driver clicks where a button was before the page moved it, by the space bar."""
-        if self.engine == "webkit" and self.run("return document.querySelector(given[0])?.localName", selector) == "button":
+        """Clicks on what is there to be seen. Chromium and WebKit click where a button was before the page moved or was scrolled: there, by the space bar."""
+        if self.engine != "firefox" and self.run("return document.querySelector(given[0])?.localName", selector) == "button":
             self.keys(selector, " ")
         else:
             self.ask("click", id=self.find(selector))
