@@ -11,6 +11,9 @@ import zlib
 BOTH = ("ws", "wss")
 CASES = []
 
+# What the page says of an extension without parameters, as Firefox tells of all.
+BARE = "no parameters are shown; Firefox never shows them\nif none were agreed on, both ways: with earlier messages (context takeover), window of 32 KiB"
+
 
 def case(name, schemes=BOTH):
     def add(function):
@@ -224,8 +227,9 @@ def log(t):
     t.fill("#search", "ALPHA")
     t.browser.click('#filter label:has([value="all"])')
     t.same(shown(), ["message alpha", "message alpha"])
+    t.note("2 of 4 rows shown.")
     t.fill("#search", "")
-    t.run("await until(() => !$('#save').disabled, 'rows to save')")
+    t.run("await until(() => !$('#note').textContent, 'all rows to be drawn')")
     t.browser.click("#save")
     records = [json.loads(line) for line in t.downloaded("sockeye-log*.ndjson").splitlines()]
     t.same([[record["seq"], record["event"], record.get("dir")] for record in records],
@@ -233,7 +237,7 @@ def log(t):
     t.same(records[3]["text"], "alpha")
     t.match(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$", records[3]["time"])
 
-    t.run("window.noted = until(() => $('#note').textContent, 'a note')")  # the next drawing of the log takes it away
+    t.run("window.noted = until(() => $('#note').textContent, 'a note')")
     t.browser.click("#copy")
     t.same(t.run("return await noted"), "Copied 4 rows.")
     t.browser.keys("#text", "\ue009v")  # Control+V
@@ -290,6 +294,111 @@ def colours(scheme):
 # The colours are an engine's from its start on.
 for colour, only in (("light", "ws"), ("dark", "wss")):
     case(f"the page is drawn in {colour} colours, with contrast of 4.5 or more everywhere", (only,))(colours(colour))
+
+
+@case("the page says what was agreed on, in words, and how long the opening took")
+def agreed_on(t):
+    t.visit()
+    t.same(t.text("#address"), f"{t.scheme}://{t.host}/echo")
+    t.match(r"^[\d.]+ ms$", t.text("#opening"))
+    t.same(t.text("#protocol"), "none")
+    t.same(t.text("#compression"), "both ways: each message by itself (no context takeover), window of 32 KiB")
+    t.same(t.text("#amount"), "0 B")
+    t.same(t.text("#closed"), "–")
+    for extensions, words in {
+        "permessage-deflate; server_max_window_bits=10; client_no_context_takeover":
+            "sent: each message by itself (no context takeover), window of 32 KiB\nreceived: with earlier messages (context takeover), window of 1 KiB",
+        'x-other, permessage-deflate;client_max_window_bits="8"':
+            "sent: with earlier messages (context takeover), window of 256 B\nreceived: with earlier messages (context takeover), window of 32 KiB",
+        "permessage-deflate": BARE,
+        "x-other; parameter, permessage-deflate": BARE,
+        "x-other": "none",
+        "": "none",
+    }.items():
+        t.same(t.run("return compressionOf(given[0])", extensions), words)
+    t.same(t.complaints(), [])
+    t.visit(t.serve("--no-deflate").host)
+    t.same(t.text("#extensions"), "none")
+    t.same(t.text("#compression"), "none")
+    t.same(t.complaints(), [])
+
+
+@case("the page says who has closed, and how")
+def who_closed(t):
+    server = t.serve()
+    t.visit(server.host)
+
+    def closed():
+        t.state("CLOSED")
+        return t.text("#closed")
+
+    t.browser.click("#close")
+    t.same(closed(), "this page\n1000 normal closure, no reason, clean")
+    t.match("^permessage-deflate", t.text("#extensions"))  # what was agreed on can still be read
+    t.browser.click("#connect")
+    t.state("OPEN")
+    t.same(t.text("#closed"), "–")
+    server.process.kill()
+    t.match("^nobody: the connection was lost, or the browser gave it up\n1006 .*, not clean$", closed())
+    t.browser.click("#connect")
+    t.rows('[data-event="close"]', 3)
+    t.match("^nobody: it did not open\n1006 ", closed())
+    t.same(t.text("#opening"), "–")
+    server = t.serve()
+    t.visit(server.host)
+    server.process.send_signal(signal.SIGINT)
+    t.match("^the server\n1001 going away, .*, clean$", closed())
+
+
+# --- files, and what pages of other origins may read ----------------------------------------------------------------------------
+
+
+@case("a page of --root loads what is beside it and opens a WebSocket")
+def root(t):
+    style = "body { color: rgb(1, 2, 3) }"
+    server = t.serve("--root", t.directory({
+        "index.html": """<!doctype html><title>mine</title><link rel="icon" href="icon.svg"><link rel="stylesheet" href="style.css">
+            <script type="module" src="app.mjs"></script>""",
+        "icon.svg": '<svg xmlns="http://www.w3.org/2000/svg"/>',
+        "style.css": style,
+        "app.mjs": """const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/echo`);
+            socket.onopen = () => socket.send('紅鮭');
+            socket.onmessage = ({ data }) => { document.title = data; socket.close(); };""",
+    }))
+    t.open(server.host)
+    t.run("await until(() => document.title === '紅鮭', 'the echo')")
+    t.same(t.run("return getComputedStyle(document.body).color"), "rgb(1, 2, 3)")
+    # Asked for again it has not changed, which scripts see as the same 200.
+    t.same(t.run("const answer = await fetch('style.css'); return [answer.status, await answer.text()]"), [200, style])
+    t.same(t.complaints(), [])
+
+
+@case("a page of an origin that is let in reads probes, metrics with a token, and files; one of another origin reads nothing")
+def read_elsewhere(t):
+    t.elsewhere()
+    token = t.directory({"token": "T0ken"}) / "token"
+    files = t.directory({"data.json": '{"fish": 1}'})
+    server = t.serve("--allow-origin", t.origin, "--metrics-token-file", token, "--root", files)
+    bearer = {"headers": {"authorization": "Bearer T0ken"}}
+
+    def read(path, options=None):
+        return t.run("""try {
+                const answer = await late(fetch(given[0], given[1]), 'the answer');
+                return `${answer.status} ${(await answer.text()).slice(0, 11)}`;
+            } catch (error) {
+                return error.name;
+            }""", f"{t.http}://{server.host}{path}", options or {})
+
+    t.same(read("/healthz"), "200 ok\n")
+    t.same(read("/readyz"), "200 ok\n")
+    t.same(read("/data.json"), '200 {"fish": 1}')
+    t.match("^401 ", read("/metrics"))
+    t.match("^200 # HELP", read("/metrics", bearer))
+    t.same(read("/healthz", {"credentials": "include"}), "TypeError")
+    t.same(read("/healthz", {"method": "POST"}), "405 The method ")
+    t.elsewhere()
+    for path, options in (("/healthz", {}), ("/data.json", {}), ("/metrics", bearer)):
+        t.same([path, read(path, options)], [path, "TypeError"])
 
 
 # --- a WebSocket of the case's own ----------------------------------------------------------------------------------------------

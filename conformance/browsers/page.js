@@ -35,7 +35,7 @@ const fill = (selector, value) => {
 // The rows of the page's log of a kind, as soon as there are so many.
 const rows = async (selector, count) => {
   const all = () => [...document.querySelectorAll(`#log li${selector}`)];
-  await until(() => all().length >= count, `${count} rows ${selector}, there being ${all().length}`);
+  await until(() => all().length >= count, `${count} rows ${selector}, there being ${all().length} at first`);
   return all().map((row) => ({
     text: row.querySelector('.body > span').textContent, rtt: row.querySelector('.rtt').textContent, size: Number(row.dataset.size), kind: row.dataset.kind,
     event: row.dataset.event, shown: row.checkVisibility(),

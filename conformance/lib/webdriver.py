@@ -218,8 +218,8 @@ class Browser:
         return answer.get("value")
 
     def click(self, selector):
-        """Clicks on what is there to be seen; in WebKit, whose driver clicks where a button was before the page moved it, by the space bar."""
-        if self.engine == "webkit" and self.run("return document.querySelector(given[0])?.localName", selector) == "button":
+        """Clicks on what is there to be seen. Chromium and WebKit click where a button was before the page moved or was scrolled: there, by the space bar."""
+        if self.engine != "firefox" and self.run("return document.querySelector(given[0])?.localName", selector) == "button":
             self.keys(selector, " ")
         else:
             self.ask("click", id=self.find(selector))
@@ -240,18 +240,23 @@ class Browser:
         path.write_bytes(base64.b64decode(self.ask("screenshot")))
 
     def console(self):
-        """What the console was told of this origin's pages since the last call, warnings and errors. WebKit's driver does not say."""
+        """What the console was told of this origin's pages since the last call, warnings and errors. WebKit's driver does not say.
+
+        Firefox is told of scripts that were at work when their page was left, and later than the next page is there; so what is told of
+        another page, `/?QUERY` of this origin, is left out.
+        """
         if self.engine == "chromium":
             return [entry["message"] for entry in self.ask("log", type="browser")]
         if self.engine == "firefox":
-            origin = self.run("return location.origin")
+            page = self.run("return [location.origin, location.href]")
             self.ask("context", value="chrome")
-            try:  # a script that is at work when its page is left is told as terminated
-                return self.ask("script", sandbox=None, args=[origin], script="""
-                    const told = ({ sourceName, errorMessage }) => sourceName.startsWith(arguments[0]) && !errorMessage.startsWith('Script terminated');
+            try:
+                return self.ask("script", sandbox=None, args=page, script="""
+                    const [origin, page, done] = arguments;
+                    const told = ({ sourceName: name }) => name === page || (name.startsWith(`${origin}/`) && !name.startsWith(`${origin}/?`));
                     const seen = Services.console.getMessageArray().filter((one) => one instanceof Ci.nsIScriptError && told(one));
                     Services.console.reset();
-                    arguments[1](seen.map((one) => one.errorMessage));""")
+                    done(seen.map((one) => one.errorMessage));""")
             finally:
                 self.ask("context", value="content")
         return []
