@@ -2,6 +2,7 @@
 
 use std::mem::discriminant;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sockeye::{Control, Metrics, ServerTls};
@@ -145,8 +146,9 @@ impl Fixed {
         let token = token.map_err(|error| format!("--metrics-token-file: {error}"))?;
         let connections = self.control.connections();
         let metrics = Arc::new(Exposition::new(self.counted.clone(), connections, token.as_deref()));
-        let files = plan.root.as_deref().map(Files::new).transpose();
-        let files = files.map_err(|error| format!("--root: {error}"))?;
+        let open =
+            |root: &PathBuf| Files::new(root).map_err(|error| format!("--root {}: {error}", root.display()));
+        let files = plan.root.as_ref().map(open).transpose()?;
         let cors = Cors::new(&plan.settings.origins);
         let is_tls = !matches!(plan.tls, Certificate::None);
         let is_loopback = |address: &SocketAddr| address.ip().is_loopback();
