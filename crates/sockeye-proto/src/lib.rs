@@ -21,7 +21,7 @@
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
 //! [RFC 7692]: https://www.rfc-editor.org/rfc/rfc7692
 
-#![warn(clippy::missing_errors_doc, clippy::unwrap_used)]
+#![warn(clippy::unwrap_used)]
 
 mod close;
 mod config;

@@ -23,7 +23,7 @@
 //!
 //! [WHATWG WebSockets]: https://websockets.spec.whatwg.org/
 
-#![warn(clippy::missing_errors_doc, clippy::unwrap_used)]
+#![warn(clippy::unwrap_used)]
 
 mod abort;
 mod algorithms;

@@ -227,6 +227,10 @@ impl Client {
 
     /// Opens a connection over a byte stream that is there already; the URL says what to ask for. There is no proxy, no TLS, even
     /// if the URL is one of `wss`, and no redirect is followed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Url`] if the URL is not one of a WebSocket; [`Error::Open`] if the opening handshake failed, was refused, or took longer than [`Config::open_timeout`]. Dropped before it is ready, the byte stream ends.
     pub async fn connect_over<S>(&self, stream: S, url: &str) -> Result<WebSocket, Error>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,

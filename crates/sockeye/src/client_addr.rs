@@ -26,6 +26,10 @@ pub struct NetworkError(String);
 
 impl Networks {
     /// Reads addresses (`192.0.2.1`, `::1`), networks (`10.0.0.0/8`, `fd00::/8`), and `unix`: whoever comes by a unix socket.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError`] with the first that is none of these.
     pub fn new<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Self, NetworkError> {
         let read = |text: &str| trusted(text).ok_or_else(|| NetworkError(text.to_owned()));
         list.into_iter().map(read).collect::<Result<_, _>>().map(Self)

@@ -247,6 +247,11 @@ struct Parts {
 
 impl Incoming {
     /// Reads the opening handshake from a byte stream; origins as in [`accept`](accept()).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`] if it is not a valid opening handshake, or took longer than [`Config::open_timeout`]; [`Error::Closed`] if it was refused because of its origin. The client was told why, with
+    /// the right HTTP status. Dropped before it is ready, the connection ends.
     pub async fn read<S>(stream: S, config: Config) -> Result<Self, Error>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -302,12 +307,20 @@ impl Incoming {
     }
 
     /// Accepts, with no subprotocol and no header fields of ours.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`] if the answer could not be written, or not within [`Config::upgrade_timeout`]. Dropped before it is ready, the connection ends.
     pub async fn accept(self) -> Result<WebSocket, Error> {
         Box::pin(self.0.accept(Answer::default())).await
     }
 
     /// Accepts with the first subprotocol the client offered that is among `supported`, or with none
     /// (RFC 6455 section 4.2.2).
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
     pub async fn accept_subprotocol(self, supported: &[&str]) -> Result<WebSocket, Error> {
         let subprotocol = choose_subprotocol(&self.0.request, supported);
         let answer = Answer { subprotocol, ..Answer::default() };
@@ -325,6 +338,10 @@ impl Incoming {
     }
 
     /// Rejects with an HTTP status and a plain text for the body.
+    ///
+    /// # Errors
+    ///
+    /// As [`reject_with`](Self::reject_with).
     pub async fn reject(self, status: StatusCode, body: &str) -> Result<(), Error> {
         let text = HeaderMap::from_iter([(
             header::CONTENT_TYPE,
@@ -334,6 +351,11 @@ impl Incoming {
     }
 
     /// Rejects with an HTTP status, header fields and a body.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`] if the status is a 1xx, or a header field is one that the library writes (`Connection`, `Content-Length`, `Transfer-Encoding`): the connection is ended without an answer then. Whether the client has got the answer is not told: it is waited for that, for
+    /// [`Config::close_timeout`] at the most. Dropped before it is ready, the connection ends.
     pub async fn reject_with(
         self,
         status: StatusCode,

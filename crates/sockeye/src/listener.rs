@@ -52,6 +52,10 @@ enum Kind {
 
 impl Listener {
     /// Listens on a TCP address; port 0 picks one, which [`local_addr`](Self::local_addr) tells.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system: the address is taken, is none of this machine's, or may not be used; or the name could not be resolved.
     pub async fn tcp(address: impl ToSocketAddrs) -> io::Result<Self> {
         bind_any(address, false).await
     }
@@ -61,6 +65,10 @@ impl Listener {
     /// [`tcp`](Self::tcp).
     ///
     /// On other systems than Linux, where connections are not spread like that, this is the same as [`tcp`](Self::tcp).
+    ///
+    /// # Errors
+    ///
+    /// As [`tcp`](Self::tcp).
     pub async fn tcp_shared(address: impl ToSocketAddrs) -> io::Result<Self> {
         bind_any(address, cfg!(target_os = "linux")).await
     }

@@ -53,6 +53,10 @@ pub struct Server {
 
 impl Server {
     /// Listens on an address; port 0 picks one, which [`local_addr`](Self::local_addr) tells.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::tcp`].
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
         Listener::tcp(address).await.map(Self::from_listener)
     }
@@ -286,6 +290,10 @@ impl Server {
     /// Accepts connections until [`Control::shut_down`] is called; each opening handshake is given to `handler`, in the connection's task.
     ///
     /// A connection's end, by an error too, is its handler's to tell; here errors only end the connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_until`](Self::run_until).
     pub async fn run<H, F>(self, handler: H) -> io::Result<()>
     where
         H: Fn(Incoming) -> F + Send + Sync + 'static,

@@ -321,17 +321,29 @@ impl QueuedSender {
 
     /// As [`offer`](Self::offer), for a message that goes to many connections: it waits as it is, shared, and is compressed
     /// once for all. It counts in full against each queue's bound.
+    ///
+    /// # Errors
+    ///
+    /// As [`offer`](Self::offer).
     pub fn offer_prepared(&self, prepared: &Prepared) -> Result<Offered, Error> {
         self.offer_item(Item::Prepared(prepared.clone()), None)
     }
 
     /// As [`offer`](Self::offer), for the newest state of what `key` names: under [`SlowConsumer::Coalesce`] it takes the place of the queued message with
     /// that key.
+    ///
+    /// # Errors
+    ///
+    /// As [`offer`](Self::offer).
     pub fn offer_keyed(&self, key: impl AsRef<[u8]>, message: impl Into<Message>) -> Result<Offered, Error> {
         self.offer_item(Item::Message(message.into()), Some(key.as_ref()))
     }
 
     /// As [`offer_keyed`](Self::offer_keyed) and [`offer_prepared`](Self::offer_prepared).
+    ///
+    /// # Errors
+    ///
+    /// As [`offer`](Self::offer).
     pub fn offer_prepared_keyed(&self, key: impl AsRef<[u8]>, prepared: &Prepared) -> Result<Offered, Error> {
         self.offer_item(Item::Prepared(prepared.clone()), Some(key.as_ref()))
     }

@@ -26,21 +26,37 @@ pub struct Receiver {
 
 impl Receiver {
     /// The next message; as [`WebSocket::recv`](crate::WebSocket::recv), cancel-safety included.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::recv`](crate::WebSocket::recv).
     pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
     /// What has come of the next message; as [`WebSocket::recv_part`](crate::WebSocket::recv_part), cancel-safety included.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::recv`](crate::WebSocket::recv).
     pub async fn recv_part(&mut self) -> Result<Option<Part>, Error> {
         poll_fn(|cx| self.shared.poll_receiver(cx, Driver::poll_part)).await
     }
 
     /// The next message, control frame or Close; as [`WebSocket::recv_event`](crate::WebSocket::recv_event).
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::recv`](crate::WebSocket::recv).
     pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
         poll_fn(|cx| self.shared.poll_receiver(cx, Driver::poll_event)).await
     }
 
     /// Closes and waits for the end; as [`WebSocket::close`](crate::WebSocket::close).
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::close`](crate::WebSocket::close).
     pub async fn close(
         &mut self,
         code: impl Into<CloseCode>,
@@ -52,6 +68,10 @@ impl Receiver {
     }
 
     /// Queues a Close frame; as [`WebSocket::start_close`](crate::WebSocket::start_close).
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::start_close`](crate::WebSocket::start_close).
     pub fn start_close(
         &mut self,
         code: impl Into<CloseCode>,

@@ -29,11 +29,19 @@ pub struct Sender {
 
 impl Sender {
     /// Sends a message; as [`WebSocket::send`](crate::WebSocket::send), cancel-safety included.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send`](crate::WebSocket::send).
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
         self.send_message(message.into(), true).await
     }
 
     /// Sends a message that is not to be compressed; as [`WebSocket::send_uncompressed`](crate::WebSocket::send_uncompressed).
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send`](crate::WebSocket::send).
     pub async fn send_uncompressed(&self, message: impl Into<Message>) -> Result<(), Error> {
         self.send_message(message.into(), false).await
     }
@@ -50,6 +58,10 @@ impl Sender {
     }
 
     /// Sends a message that goes to many connections; as [`WebSocket::send_prepared`](crate::WebSocket::send_prepared).
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send`](crate::WebSocket::send).
     pub async fn send_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
         poll_fn(|cx| {
             self.shared.poll_sender(cx, |driver, cx| {
@@ -116,6 +128,10 @@ impl Sender {
 
     /// Sends a message that goes to many connections, if there is room at once; as [`try_send`](Self::try_send) and
     /// [`send_prepared`](Self::send_prepared).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send`](Self::try_send).
     pub fn try_send_prepared(&self, prepared: &Prepared) -> Result<(), TrySendError> {
         let message = prepared.message().clone();
         self.try_with_room(message, |driver, _, cx| driver.send_prepared(prepared, cx))
@@ -155,6 +171,10 @@ impl Sender {
     }
 
     /// Waits until everything encoded, and everything [queued](Self::queued), is written to the transport. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if writing has failed.
     pub async fn flush(&self) -> Result<(), Error> {
         poll_fn(|cx| self.shared.poll_sender(cx, |driver, cx| self.shared.poll_flush(driver, cx))).await
     }
@@ -168,6 +188,10 @@ impl Sender {
 
     /// Closes and waits for the end, as [`WebSocket::close`](crate::WebSocket::close) does; but messages that still come are the
     /// [`Receiver`](crate::Receiver)'s, which has to be polled, or else the closing deadline ends the connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::close`](crate::WebSocket::close).
     pub async fn close(
         &self,
         code: impl Into<CloseCode>,
@@ -179,6 +203,10 @@ impl Sender {
     }
 
     /// Queues a Close frame; as [`WebSocket::start_close`](crate::WebSocket::start_close).
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::start_close`](crate::WebSocket::start_close).
     pub fn start_close(&self, code: impl Into<CloseCode>, reason: impl Into<Utf8Bytes>) -> Result<(), Error> {
         self.shared.start_close(&CloseFrame::new(code, reason)?)
     }

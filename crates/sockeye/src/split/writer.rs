@@ -32,12 +32,20 @@ impl MessageWriter {
     }
 
     /// Sends a part, and not the last; as [`WebSocket::send_part`](crate::WebSocket::send_part), cancel-safety included.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_part`](crate::WebSocket::send_part).
     pub async fn send_part(&mut self, part: impl Into<Message>) -> Result<(), Error> {
         self.send(part.into(), true).await
     }
 
     /// Sends a part of a message that is not to be compressed; as
     /// [`WebSocket::send_part_uncompressed`](crate::WebSocket::send_part_uncompressed).
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_part`](crate::WebSocket::send_part).
     pub async fn send_part_uncompressed(&mut self, part: impl Into<Message>) -> Result<(), Error> {
         self.send(part.into(), false).await
     }
@@ -55,6 +63,10 @@ impl MessageWriter {
 
     /// Sends all that a reader gives; as [`WebSocket::send_reader`](crate::WebSocket::send_reader), cancel-safety included, but the message
     /// may go on behind it.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_reader`](crate::WebSocket::send_reader).
     pub async fn send_reader<R: AsyncRead + Unpin + ?Sized>(&mut self, reader: &mut R) -> Result<(), Error> {
         poll_fn(|cx| {
             poll_source(cx, &mut |cx| poll_block(reader, cx), &mut |cx, step| self.poll_step(cx, step))
@@ -63,6 +75,10 @@ impl MessageWriter {
     }
 
     /// Sends all that a stream gives; as [`WebSocket::send_stream`](crate::WebSocket::send_stream), but the message may go on behind it.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_stream`](crate::WebSocket::send_stream).
     pub async fn send_stream<S, B, E>(&mut self, stream: &mut S) -> Result<(), Error>
     where
         S: Stream<Item = Result<B, E>> + Unpin + ?Sized,
